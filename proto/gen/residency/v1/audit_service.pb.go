@@ -88,14 +88,12 @@ type DecisionRecord struct {
 	Caller string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// The method that was called, for example "/residency.v1.RecordService/GetRecord".
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
-	// Its position in the storage cluster's audit log, from 1.
-	Sequence int64 `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// Its position among the tenant's entries, from 1.
-	TenantSequence int64 `protobuf:"varint,5,opt,name=tenant_sequence,json=tenantSequence,proto3" json:"tenant_sequence,omitempty"`
+	// Its place in the storage cluster's audit log, from 1.
+	Place int64 `protobuf:"varint,4,opt,name=place,proto3" json:"place,omitempty"`
 	// The reason that the call gave in the end, for example NOT_FOUND; empty = it succeeded.
-	Result string `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
+	Result string `protobuf:"bytes,5,opt,name=result,proto3" json:"result,omitempty"`
 	// For streams: how the stream ended.
-	Stream        *StreamResult `protobuf:"bytes,7,opt,name=stream,proto3" json:"stream,omitempty"`
+	Stream        *StreamResult `protobuf:"bytes,6,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,16 +149,9 @@ func (x *DecisionRecord) GetMethod() string {
 	return ""
 }
 
-func (x *DecisionRecord) GetSequence() int64 {
+func (x *DecisionRecord) GetPlace() int64 {
 	if x != nil {
-		return x.Sequence
-	}
-	return 0
-}
-
-func (x *DecisionRecord) GetTenantSequence() int64 {
-	if x != nil {
-		return x.TenantSequence
+		return x.Place
 	}
 	return 0
 }
@@ -426,15 +417,14 @@ const file_residency_v1_audit_service_proto_rawDesc = "" +
 	"\x12GetDecisionRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12)\n" +
 	"\vdecision_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
-	"decisionId\"\x85\x02\n" +
+	"decisionId\"\xd6\x01\n" +
 	"\x0eDecisionRecord\x122\n" +
 	"\bdecision\x18\x01 \x01(\v2\x16.residency.v1.DecisionR\bdecision\x12\x16\n" +
 	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x16\n" +
-	"\x06method\x18\x03 \x01(\tR\x06method\x12\x1a\n" +
-	"\bsequence\x18\x04 \x01(\x03R\bsequence\x12'\n" +
-	"\x0ftenant_sequence\x18\x05 \x01(\x03R\x0etenantSequence\x12\x16\n" +
-	"\x06result\x18\x06 \x01(\tR\x06result\x122\n" +
-	"\x06stream\x18\a \x01(\v2\x1a.residency.v1.StreamResultR\x06stream\"m\n" +
+	"\x06method\x18\x03 \x01(\tR\x06method\x12\x14\n" +
+	"\x05place\x18\x04 \x01(\x03R\x05place\x12\x16\n" +
+	"\x06result\x18\x05 \x01(\tR\x06result\x122\n" +
+	"\x06stream\x18\x06 \x01(\v2\x1a.residency.v1.StreamResultR\x06stream\"m\n" +
 	"\fStreamResult\x12\x10\n" +
 	"\x03end\x18\x01 \x01(\tR\x03end\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x125\n" +
