@@ -1,12 +1,17 @@
 // Package tlv knows how stored values are laid out: a version byte, then fields
 // of a tag, a length and that many bytes, in ascending order of their tags.
 //
-// The encoding is canonical: one value has exactly one encoding, and a decoder
-// refuses every other, so that a digest of the bytes is a digest of the value.
-// A tag may repeat (a list); its fields keep their order. Integers are unsigned
-// LEB128 varints in their shortest form. A field with an empty or zero value is
-// left out unless it is a member of a list. Decoders skip tags that they do not
-// know, so fields can be added; the version changes only when a meaning does.
+// The encoding is canonical: one value has exactly one encoding, so that a
+// digest of the bytes is a digest of the value. A tag may repeat (a list); its
+// fields keep their order. Integers are unsigned LEB128 varints in their
+// shortest form. A field with an empty or zero value is left out unless it is a
+// member of a list. Decoders skip tags that they do not know, so fields can be
+// added; the version changes only when a meaning does.
+//
+// A Decoder refuses tags out of order, integers that could be shorter and bytes left over: the
+// fields that it gives encode again to the same bytes. Which tags are lists only
+// the value's own type knows; where another encoding of the same value would do harm, the reader
+// encodes what it read and compares.
 package tlv
 
 import (
@@ -87,10 +92,18 @@ func (e *Encoder) UintItem(tag uint64, v uint64) {
 	e.buf = append(e.buf, b[:n]...)
 }
 
+// latest is the last time that nanoseconds in 63 bits reach: 2262-04-11T23:47:16.854775807Z.
+var latest = time.Unix(0, math.MaxInt64)
+
 // Time adds a field of nanoseconds since 1970-01-01T00:00:00Z, or nothing for
-// the zero time. Times before 1970 are not representable and are left out.
+// the zero time. Times up to 1970-01-01T00:00:00Z are not representable and are
+// left out; those after 2262-04-11T23:47:16.854775807Z are stored as that one.
 func (e *Encoder) Time(tag uint64, t time.Time) {
-	if !t.IsZero() && t.UnixNano() > 0 {
+	switch {
+	case !t.After(time.Unix(0, 0)):
+	case t.After(latest):
+		e.Uint(tag, math.MaxInt64)
+	default:
 		e.Uint(tag, uint64(t.UnixNano()))
 	}
 }
