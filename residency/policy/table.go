@@ -1,0 +1,216 @@
+package policy
+
+import (
+	"math/bits"
+
+	"github.com/domicile-project/domicile/residency"
+)
+
+// maxRules bounds the rules of a file, "otherwise" included: four words of a ruleSet.
+const maxRules = 256
+
+// ruleSet is a set of a file's rules, a bit each.
+type ruleSet [maxRules / 64]uint64
+
+func (s *ruleSet) add(i int) { s[i/64] |= 1 << (i % 64) }
+
+func (s ruleSet) and(o ruleSet) ruleSet {
+	for i := range s {
+		s[i] &= o[i]
+	}
+	return s
+}
+
+func (s ruleSet) of(rules []rule) []*rule {
+	var out []*rule
+	for w, word := range s {
+		for ; word != 0; word &= word - 1 {
+			out = append(out, &rules[w*64+bits.TrailingZeros64(word)])
+		}
+	}
+	return out
+}
+
+const (
+	letters   = 'Z' - 'A' + 1
+	placeNone = 255 // not a jurisdiction
+)
+
+// table is a compiled policy: for each cell the number of its verdict.
+type table struct {
+	cells    []uint16
+	verdicts []verdict
+	sizes    cell                     // how many values each dimension has
+	named    []residency.Jurisdiction // the jurisdictions that the rules name, in the order of their places
+	place    [letters * letters]uint8 // the place of each jurisdiction, by its two letters
+}
+
+// sizesOf gives the size of each dimension for a file that names so many jurisdictions.
+func sizesOf(named int) cell {
+	return cell{
+		byAction:    residency.NumActions - 1,
+		byClass:     residency.NumDataClasses - 1,
+		byPlace:     uint8(placeNamed + named),
+		byPurpose:   residency.NumPurposes,
+		bySource:    residency.NumSources - 1,
+		byRecipient: residency.NumRecipientKinds,
+		byParty:     residency.NumParties - 1,
+	}
+}
+
+// compile makes the table. Rules that match the same cells everywhere are told
+// apart only by the rule sets, so the work per cell is one AND and one look-up.
+func compile(rules []rule, home residency.Jurisdiction, named []residency.Jurisdiction) table {
+	t := table{sizes: sizesOf(len(named)), named: named}
+	t.place = placesOf(home, named)
+	byValue := valueSets(rules, t.sizes)
+	known := make(map[ruleSet]uint16)
+	numbers := make(map[verdict]uint16)
+	t.each(func(c cell) {
+		set := byValue[0][c[0]]
+		for d := 1; d < numDimensions; d++ {
+			set = set.and(byValue[d][c[d]])
+		}
+		n, ok := known[set]
+		if !ok {
+			n = t.number(judge(set.of(rules)), numbers)
+			known[set] = n
+		}
+		t.cells = append(t.cells, n)
+	})
+	return t
+}
+
+// number gives a verdict's number, a new one if the table does not have it yet.
+func (t *table) number(v verdict, numbers map[verdict]uint16) uint16 {
+	n, ok := numbers[v]
+	if !ok {
+		n = uint16(len(t.verdicts))
+		numbers[v] = n
+		t.verdicts = append(t.verdicts, v)
+	}
+	return n
+}
+
+// each calls f with every cell, in the order of their numbers.
+func (t *table) each(f func(cell)) {
+	var c cell
+	for {
+		f(c)
+		d := numDimensions - 1
+		for ; d >= 0; d-- {
+			if c[d]++; c[d] < t.sizes[d] {
+				break
+			}
+			c[d] = 0
+		}
+		if d < 0 {
+			return
+		}
+	}
+}
+
+// valueSets says for each value of each dimension which rules match it.
+func valueSets(rules []rule, sizes cell) [numDimensions][]ruleSet {
+	var sets [numDimensions][]ruleSet
+	for d := range sets {
+		sets[d] = make([]ruleSet, sizes[d])
+		for v := range sets[d] {
+			for i := range rules {
+				if rules[i].match[d]&(1<<v) != 0 {
+					sets[d][v].add(i)
+				}
+			}
+		}
+	}
+	return sets
+}
+
+func placesOf(home residency.Jurisdiction, named []residency.Jurisdiction) [letters * letters]uint8 {
+	var place [letters * letters]uint8
+	for i := range place {
+		place[i] = placeNone
+	}
+	for _, j := range residency.Jurisdictions() {
+		place[letterIndex(j)] = placeOther
+	}
+	for i, j := range named {
+		place[letterIndex(j)] = uint8(placeNamed + i)
+	}
+	place[letterIndex(home)] = placeHome
+	return place
+}
+
+// letterIndex is a jurisdiction's index by its two letters; of anything but two
+// upper-case letters it is out of range.
+func letterIndex(j residency.Jurisdiction) uint {
+	a, b := uint(j[0]-'A'), uint(j[1]-'A')
+	if a >= letters || b >= letters {
+		return letters * letters
+	}
+	return a*letters + b
+}
+
+// placeOf gives the place of a destination; placeNone when it is no jurisdiction.
+func (t *table) placeOf(to residency.Jurisdiction) uint8 {
+	if to.IsZero() {
+		return placeHome
+	}
+	if i := letterIndex(to); i < uint(len(t.place)) {
+		return t.place[i]
+	}
+	return placeNone
+}
+
+// The verdicts that no file has to state.
+var (
+	malformed   = verdict{reason: residency.BadRequest}        // an unset or unknown value
+	unavailable = verdict{reason: residency.PolicyUnavailable} // no policy
+)
+
+// locate gives the cell of a query; false when one of its values is unset or
+// unknown. It fills in the values that the zero value stands for.
+func (t *table) locate(q Query) (cell, bool) {
+	if q.Source == residency.SourceUnspecified {
+		q.Source = residency.Provided
+	}
+	if q.Party == residency.PartyUnspecified {
+		q.Party = residency.ProviderParty
+	}
+	c := cell{
+		byAction:    uint8(q.Action) - 1, // 0 wraps to 255, which is no value
+		byClass:     uint8(q.DataClass) - 1,
+		byPlace:     t.placeOf(q.To),
+		byPurpose:   uint8(q.Purpose),
+		bySource:    uint8(q.Source) - 1,
+		byRecipient: uint8(q.Recipient),
+		byParty:     uint8(q.Party) - 1,
+	}
+	for d, v := range c {
+		if v >= t.sizes[d] {
+			return c, false
+		}
+	}
+	return c, true
+}
+
+// at gives a cell's verdict.
+func (t *table) at(c cell) *verdict {
+	i := 0
+	for d, v := range c {
+		i = i*int(t.sizes[d]) + int(v)
+	}
+	return &t.verdicts[t.cells[i]]
+}
+
+// find gives a query's verdict.
+func (p *Policy) find(q Query) *verdict {
+	if p == nil || len(p.table.cells) == 0 {
+		return &unavailable
+	}
+	c, ok := p.table.locate(q)
+	if !ok {
+		return &malformed
+	}
+	return p.table.at(c)
+}
