@@ -1,0 +1,224 @@
+// Package pebble knows how the embedded default keeps its data: a cluster's
+// rows, agenda and audit outbox, the directory, and the key store, each in a
+// Pebble database of its own. FORMAT.md specifies the bytes and README.md tells what is
+// durable when.
+//
+// One process owns a database at a time; a second one is refused.
+package pebble
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/domicile-project/domicile/residency/store"
+)
+
+// Cluster is a storage cluster's rows and outbox in one database.
+type Cluster struct {
+	engine  *engine
+	observe func(operation string, took time.Duration)
+}
+
+var (
+	_ store.Rows   = (*Cluster)(nil)
+	_ store.Outbox = (*Cluster)(nil)
+)
+
+// OpenCluster opens the database in a folder, which it makes if there is none.
+// Whatever it finds there, acknowledged or not, is durable when it returns.
+func OpenCluster(dir string, o Options) (*Cluster, error) {
+	e, err := open(dir, "cluster", o)
+	if err != nil {
+		return nil, err
+	}
+	return &Cluster{engine: e, observe: o.Observe}, nil
+}
+
+// Close waits for operations that are under way and closes the database; it
+// gives up after 10 seconds when the engine hangs.
+func (c *Cluster) Close() error { return c.engine.close() }
+
+// Failed is closed when the engine has stopped for good, for example because
+// the log could not be written. Every call then gives ErrUnavailable; only a restart of
+// the process, which recovers what is durable, helps.
+func (c *Cluster) Failed() <-chan struct{} { return c.engine.down }
+
+// Err says why the engine stopped; nil while it works.
+func (c *Cluster) Err() error { return c.engine.failed() }
+
+// Now is the wall clock, except that it stands still instead of running
+// backwards. A new process starts with the wall clock as it is.
+func (c *Cluster) Now() time.Time { return c.engine.now() }
+
+// timed tells the observer how long an operation took.
+func (c *Cluster) timed(operation string) func() {
+	if c.observe == nil {
+		return func() {}
+	}
+	start := time.Now()
+	return func() { c.observe(operation, time.Since(start)) }
+}
+
+// Update is store.Rows. fn runs once.
+func (c *Cluster) Update(ctx context.Context, scope store.Scope, fn func(store.Tx) error) error {
+	defer c.timed("update")()
+	e := c.engine
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.leave()
+	t := &tx{engine: e, tenant: scope.Tenant}
+	if err := e.locks.Acquire(ctx, scope, false, &t.held); err != nil {
+		return err
+	}
+	batch, err := t.run(fn)
+	switch {
+	case err != nil:
+		return err
+	case batch == nil:
+		t.held.Release()
+		return e.settled(ctx, e.mark(t.tenant))
+	}
+	commit := newCommit(batch)
+	commit.tenant, commit.appended, commit.held, commit.mark = t.tenant, t.appended, &t.held, e.mark(t.tenant)
+	return e.submit(ctx, commit)
+}
+
+// run runs fn and makes a batch of what it wrote, nil if it wrote nothing. The
+// locks stay held only if it returns no error.
+func (t *tx) run(fn func(store.Tx) error) (batch *pebble.Batch, err error) {
+	done := false
+	defer func() {
+		t.dead = true
+		if !done || err != nil {
+			t.held.Release()
+		}
+	}()
+	t.now = t.engine.now()
+	err = fn(t)
+	done = true
+	if err != nil || len(t.writes) == 0 && len(t.appended) == 0 {
+		return nil, err
+	}
+	return t.batch()
+}
+
+// View is store.Rows. It returns nil only when everything that fn can have seen
+// is durable.
+func (c *Cluster) View(ctx context.Context, scope store.Scope, fn func(store.Tx) error) error {
+	defer c.timed("view")()
+	e := c.engine
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.leave()
+	t := &tx{engine: e, tenant: scope.Tenant, readOnly: true}
+	if err := e.locks.Acquire(ctx, scope, true, &t.held); err != nil {
+		return err
+	}
+	if _, err := t.run(fn); err != nil {
+		return err
+	}
+	t.held.Release()
+	return e.settled(ctx, e.mark(t.tenant))
+}
+
+// Due is store.Rows.
+func (c *Cluster) Due(ctx context.Context, limit int) ([]store.Task, error) {
+	defer c.timed("due")()
+	e := c.engine
+	if err := e.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixAgenda}, UpperBound: agendaEnd(e.now())})
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer it.Close()
+	var due []store.Task
+	for ok := it.First(); ok && len(due) < limit; ok = it.Next() {
+		task, err := parseTask(it.Key(), it.Value())
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, task)
+	}
+	return due, wrap(it.Error())
+}
+
+// begin is enter for an operation that takes no lock.
+func (e *engine) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return e.enter()
+}
+
+// Entry is store.Outbox. It gives durable entries only.
+func (c *Cluster) Entry(ctx context.Context, place uint64) ([]byte, error) {
+	e := c.engine
+	if err := e.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	if place == 0 || place > e.durablePlace.Load() {
+		return nil, fmt.Errorf("%w: no entry at place %d", store.ErrNotFound, place)
+	}
+	v, err := e.get(outboxKey(place))
+	if err != nil {
+		return nil, fmt.Errorf("the entry at place %d: %w", place, err)
+	}
+	return v, nil
+}
+
+// Entries is store.Outbox. The slice that yield gets is its to keep. It sees
+// the entries that were durable when it was called.
+func (c *Cluster) Entries(ctx context.Context, from uint64, yield func(uint64, []byte) bool) error {
+	defer c.timed("entries")()
+	e := c.engine
+	if err := e.begin(ctx); err != nil {
+		return err
+	}
+	defer e.leave()
+	from, last := max(from, 1), e.durablePlace.Load()
+	if from > last {
+		return nil
+	}
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: outboxKey(from), UpperBound: outboxKey(last + 1)})
+	if err != nil {
+		return wrap(err)
+	}
+	defer it.Close()
+	want := from
+	for ok := it.First(); ok; ok = it.Next() {
+		place, err := placeOf(it.Key())
+		if err != nil {
+			return err
+		}
+		if place != want {
+			return fmt.Errorf("%w: the entry at place %d is missing", store.ErrCorrupt, want)
+		}
+		want++
+		if !yield(place, append([]byte{}, it.Value()...)) {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+	}
+	return wrap(it.Error())
+}
+
+// Last is store.Outbox. It gives the newest durable place.
+func (c *Cluster) Last(ctx context.Context) (uint64, error) {
+	e := c.engine
+	if err := e.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer e.leave()
+	return e.durablePlace.Load(), nil
+}

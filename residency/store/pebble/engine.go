@@ -1,0 +1,197 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/domicile-project/domicile/residency/store"
+	"github.com/domicile-project/domicile/residency/store/lock"
+)
+
+const (
+	queueLength  = 4096             // commits that wait for the sequencer
+	marks        = 1024             // how finely "has this been written to lately" is remembered; a power of two
+	closeTimeout = 10 * time.Second // how long Close waits for an engine that hangs
+)
+
+// engine is one Pebble database and the two goroutines through which every
+// commit passes: the sequencer, which settles the order, and the acknowledger,
+// which waits for the log's fsync. README.md tells the life of a commit.
+type engine struct {
+	db    *pebble.DB
+	log   *slog.Logger
+	clock func() time.Time
+	locks *lock.Table
+
+	queue   chan *commit // to the sequencer
+	ordered chan *commit // from the sequencer to the acknowledger, in commit order
+	stopped chan struct{}
+
+	last  uint64 // the newest place; the sequencer's alone
+	count uint64 // commits applied; the sequencer's alone
+
+	durablePlace atomic.Uint64 // the newest place whose entry is durable
+	durable      atomic.Uint64 // the newest commit that is durable, by its count
+	seed         maphash.Seed
+	applied      [marks]atomic.Uint64 // by hash of what a commit wrote to: the count of the newest
+	latest       atomic.Int64         // the newest time given out, in nanoseconds since 1970
+
+	failure  atomic.Pointer[error]
+	down     chan struct{} // closed once failed
+	ops      atomic.Int64
+	closing  atomic.Bool
+	idle     chan struct{} // closed when closing and no operation is under way
+	idleOnce sync.Once
+}
+
+// open opens or creates the database of a role, for example "cluster", and
+// refuses one of another role or of a format that it does not know.
+func open(dir, role string, o Options) (*engine, error) {
+	e := newEngine(o)
+	db, err := pebble.Open(dir, o.engineOptions(e))
+	if err != nil {
+		return nil, fmt.Errorf("%w: opening the %s database: %w", store.ErrUnavailable, role, err)
+	}
+	e.db = db
+	if err := e.checkFormat(role); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if e.last, err = e.newestPlace(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	e.durablePlace.Store(e.last)
+	go e.sequence()
+	go e.acknowledge()
+	return e, nil
+}
+
+func newEngine(o Options) *engine {
+	e := &engine{
+		log: o.Logger, clock: o.Clock, locks: lock.New(), seed: maphash.MakeSeed(),
+		queue: make(chan *commit, queueLength), ordered: make(chan *commit, queueLength),
+		stopped: make(chan struct{}), down: make(chan struct{}), idle: make(chan struct{}),
+	}
+	if e.log == nil {
+		e.log = slog.Default()
+	}
+	if e.clock == nil {
+		e.clock = time.Now
+	}
+	return e
+}
+
+// now is the wall clock, except that it never runs backwards.
+func (e *engine) now() time.Time {
+	t := e.clock().UnixNano()
+	for {
+		last := e.latest.Load()
+		if t <= last {
+			return time.Unix(0, last).UTC()
+		}
+		if e.latest.CompareAndSwap(last, t) {
+			return time.Unix(0, t).UTC()
+		}
+	}
+}
+
+// enter begins an operation; unless it returns an error, leave must follow.
+func (e *engine) enter() error {
+	e.ops.Add(1)
+	if e.closing.Load() {
+		e.leave()
+		return fmt.Errorf("%w: the database", store.ErrClosed)
+	}
+	if err := e.failed(); err != nil {
+		e.leave()
+		return err
+	}
+	return nil
+}
+
+func (e *engine) leave() {
+	if e.ops.Add(-1) == 0 && e.closing.Load() {
+		e.idleOnce.Do(func() { close(e.idle) })
+	}
+}
+
+// failed says whether the engine is out of service.
+func (e *engine) failed() error {
+	if p := e.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail puts the engine out of service for good. What was applied but not
+// acknowledged may or may not be durable, so nothing is read from it either.
+func (e *engine) fail(cause error) {
+	err := fmt.Errorf("%w: the storage engine stopped: %w", store.ErrUnavailable, cause)
+	if e.failure.CompareAndSwap(nil, &err) {
+		e.log.Error("storage engine: out of service until the process restarts", "error", cause)
+		close(e.down)
+	}
+}
+
+// close stops the engine once no operation is under way. An engine that failed
+// or hangs is left as it is; its files stay locked until the process ends.
+func (e *engine) close() error {
+	if e.closing.Swap(true) {
+		return fmt.Errorf("%w: the database", store.ErrClosed)
+	}
+	if e.ops.Load() == 0 {
+		e.idleOnce.Do(func() { close(e.idle) })
+	}
+	late := time.NewTimer(closeTimeout)
+	defer late.Stop()
+	select {
+	case <-e.idle:
+	case <-late.C:
+		return fmt.Errorf("%w: operations are still under way", store.ErrUnavailable)
+	}
+	close(e.queue)
+	select {
+	case <-e.stopped:
+	case <-late.C:
+		return fmt.Errorf("%w: a commit is still under way", store.ErrUnavailable)
+	}
+	if err := e.failed(); err != nil {
+		return err
+	}
+	return wrap(e.db.Close())
+}
+
+// mark is where the newest commit that wrote to a thing is remembered.
+func (e *engine) mark(tenant store.Tenant) *atomic.Uint64 {
+	return &e.applied[maphash.Comparable(e.seed, tenant)%marks]
+}
+
+// settled returns when everything that a reader of mark's thing can have seen
+// is durable, so that nobody is told of a write that a power failure takes back.
+func (e *engine) settled(ctx context.Context, mark *atomic.Uint64) error {
+	if mark.Load() <= e.durable.Load() {
+		return e.failed()
+	}
+	c := newCommit(nil)
+	return e.submit(ctx, c)
+}
+
+// wrap gives an engine's error one of the store's kinds.
+func wrap(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	case errors.Is(err, pebble.ErrClosed):
+		return fmt.Errorf("%w: %w", store.ErrClosed, err)
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+}

@@ -1,0 +1,357 @@
+package pebble
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/domicile-project/domicile/residency/store"
+	"github.com/domicile-project/domicile/residency/store/lock"
+)
+
+// maxKeyName is the longest name of a key, in bytes (store.Keys).
+const maxKeyName = 64
+
+// Keys is a region's wrapped keys, in a database of its own.
+//
+// A destroyed key is first gone to every reader, durably, and then purged from
+// the database's files, in the background and again after a crash; Purge waits
+// for that. The files that held it are overwritten before they are removed. What a disk or a
+// file system keeps of overwritten blocks is beyond this program, and so are
+// copies that somebody made of the files.
+type Keys struct {
+	engine *engine
+	purger purger
+}
+
+var _ store.Keys = (*Keys)(nil)
+
+// OpenKeys opens the database in a folder, which it makes if there is none.
+func OpenKeys(dir string) (*Keys, error) {
+	return openKeys(dir, Options{CacheBytes: 8 << 20, memTableBytes: 4 << 20})
+}
+
+func openKeys(dir string, o Options) (*Keys, error) {
+	o.overwrite = true
+	e, err := open(dir, "keys", o)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keys{engine: e}
+	k.purger.init(e)
+	k.purger.kick() // what a crash left
+	return k, nil
+}
+
+// Close waits for operations and a purge that are under way and closes the
+// database. A purge that has not begun goes on when it is opened again.
+func (k *Keys) Close() error {
+	k.purger.stop()
+	return k.engine.close()
+}
+
+// Failed is closed when the engine has stopped for good (see Cluster.Failed).
+func (k *Keys) Failed() <-chan struct{} { return k.engine.down }
+
+// part is what a key's lock and mark go by.
+func part(name string) store.Tenant {
+	sum := sha256.Sum256([]byte(name))
+	return store.Tenant(sum[:16])
+}
+
+func checkKeyName(name string) error {
+	if len(name) > maxKeyName {
+		return fmt.Errorf("store: a key's name has at most %d bytes, not %d", maxKeyName, len(name))
+	}
+	return nil
+}
+
+// Get is store.Keys. A key that it gives is durable.
+func (k *Keys) Get(ctx context.Context, name string) ([]byte, error) {
+	if err := checkKeyName(name); err != nil {
+		return nil, err
+	}
+	e := k.engine
+	if err := e.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	v, err := e.get(wrappedKey(name))
+	for _, m := range []store.Tenant{part(name), {}} {
+		if settled := e.settled(ctx, e.mark(m)); settled != nil {
+			return nil, settled
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	return v, nil
+}
+
+// Create is store.Keys.
+func (k *Keys) Create(ctx context.Context, name string, wrapped []byte) ([]byte, error) {
+	if err := checkKeyName(name); err != nil {
+		return nil, err
+	}
+	e := k.engine
+	if err := e.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	held := new(lock.Held)
+	scope := store.Scope{Objects: []store.Lock{{Object: store.ID(name), Exclusive: true}}}
+	if err := e.locks.Acquire(ctx, scope, false, held); err != nil {
+		return nil, err
+	}
+	there := append([]byte{}, wrapped...)
+	err := e.change(ctx, held, part(name), func(b *pebble.Batch) error {
+		old, err := e.get(wrappedKey(name))
+		if err == nil {
+			there = old
+			return fmt.Errorf("%w: key", store.ErrExists)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return wrap(b.Set(wrappedKey(name), wrapped, nil))
+	})
+	if err != nil && !errors.Is(err, store.ErrExists) {
+		return nil, err
+	}
+	return there, err
+}
+
+// Destroy is store.Keys. The keys are purged from the files soon after it has
+// returned; Purge waits for that.
+func (k *Keys) Destroy(ctx context.Context, prefix string) error {
+	if err := checkKeyName(prefix); err != nil {
+		return err
+	}
+	e := k.engine
+	if err := e.begin(ctx); err != nil {
+		return err
+	}
+	defer e.leave()
+	held := new(lock.Held)
+	if err := e.locks.Acquire(ctx, store.Scope{Exclusive: true}, false, held); err != nil {
+		return err
+	}
+	err := e.change(ctx, held, store.Tenant{}, func(b *pebble.Batch) error {
+		start := wrappedKey(prefix)
+		if err := b.DeleteRange(start, after(nil, start), nil); err != nil {
+			return wrap(err)
+		}
+		return wrap(b.Set(purgeKey(prefix), nil, nil))
+	})
+	if err == nil {
+		k.purger.kick()
+	}
+	return err
+}
+
+// Ping is store.Keys: it reads, and asks whether writes are acknowledged.
+func (k *Keys) Ping(ctx context.Context) error {
+	e := k.engine
+	if err := e.begin(ctx); err != nil {
+		return err
+	}
+	defer e.leave()
+	if _, err := e.get(formatKey); err != nil {
+		return err
+	}
+	return e.submit(ctx, newCommit(nil))
+}
+
+// Purge returns when every key that was destroyed before it was called is gone
+// from the database's files.
+func (k *Keys) Purge(ctx context.Context) error {
+	if err := k.engine.begin(ctx); err != nil {
+		return err
+	}
+	defer k.engine.leave()
+	return k.purger.wait(ctx)
+}
+
+// purger rewrites the files that hold destroyed keys, one pass at a time.
+type purger struct {
+	engine *engine
+	cancel context.CancelFunc
+	wake   chan struct{} // holds one token when there is something to do
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	asked   uint64 // passes asked for
+	done    uint64 // all passes asked for up to this one are done
+	err     error  // of the last pass
+	changed chan struct{}
+}
+
+func (p *purger) init(e *engine) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.engine, p.cancel = e, cancel
+	p.wake, p.ended, p.changed = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go p.run(ctx)
+}
+
+// kick asks for a pass and gives its number.
+func (p *purger) kick() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked++
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	return p.asked
+}
+
+func (p *purger) stop() {
+	p.cancel()
+	select {
+	case <-p.ended:
+	case <-p.engine.down: // what it waits for will never happen
+	}
+}
+
+func (p *purger) run(ctx context.Context) {
+	defer close(p.ended)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+		}
+		p.mu.Lock()
+		pass := p.asked
+		p.mu.Unlock()
+		err := p.pass(ctx)
+		if err != nil && ctx.Err() == nil {
+			p.engine.log.Error("key store: destroyed keys could not be purged from the files yet", "error", err)
+		}
+		p.mu.Lock()
+		p.done, p.err = pass, err
+		close(p.changed)
+		p.changed = make(chan struct{})
+		p.mu.Unlock()
+	}
+}
+
+// wait asks for a pass and returns when it is done.
+func (p *purger) wait(ctx context.Context) error {
+	pass := p.kick()
+	for {
+		p.mu.Lock()
+		done, err, changed := p.done, p.err, p.changed
+		p.mu.Unlock()
+		if done >= pass {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: destroyed keys are still being purged: %w", store.ErrUnavailable, ctx.Err())
+		case <-p.engine.down:
+			return p.engine.failed()
+		case <-p.ended:
+			return fmt.Errorf("%w: the database", store.ErrClosed)
+		}
+	}
+}
+
+// pass purges every range that is marked, then takes the marks off.
+func (p *purger) pass(ctx context.Context) error {
+	if err := p.engine.failed(); err != nil {
+		return err
+	}
+	marked, err := p.marked()
+	if err != nil || len(marked) == 0 {
+		return err
+	}
+	db := p.engine.db
+	if err := db.Flush(); err != nil { // the old log goes with it
+		return wrap(err)
+	}
+	batch := db.NewBatch()
+	for _, prefix := range marked {
+		start := wrappedKey(prefix)
+		if err := db.Compact(ctx, start, after(nil, start), false); err != nil {
+			return errors.Join(wrap(err), batch.Close())
+		}
+		if err := batch.Delete(purgeKey(prefix), nil); err != nil {
+			return errors.Join(wrap(err), batch.Close())
+		}
+	}
+	c := newCommit(batch)
+	c.mark = p.engine.mark(store.Tenant{})
+	return p.engine.submit(ctx, c)
+}
+
+func (p *purger) marked() ([]string, error) {
+	it, err := p.engine.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixPurge}, UpperBound: []byte{prefixPurge + 1}})
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer it.Close()
+	var marked []string
+	for ok := it.First(); ok; ok = it.Next() {
+		marked = append(marked, string(it.Key()[1:]))
+	}
+	return marked, wrap(it.Error())
+}
+
+// overwritingFS overwrites what a file held before it removes the file, and
+// never uses a file again, which would leave the end of the old one in the new one.
+type overwritingFS struct{ vfs.FS }
+
+var _ vfs.FS = overwritingFS{}
+
+// Remove overwrites and removes a file.
+func (fs overwritingFS) Remove(name string) error {
+	if info, err := fs.FS.Stat(name); err == nil && !info.IsDir() {
+		if err := overwrite(fs.FS, name); err != nil {
+			return err
+		}
+	}
+	return fs.FS.Remove(name)
+}
+
+// ReuseForWrite makes a new file instead.
+func (fs overwritingFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := fs.Remove(old); err != nil {
+		return nil, err
+	}
+	return fs.Create(name, category)
+}
+
+// Unwrap gives the file system beneath.
+func (fs overwritingFS) Unwrap() vfs.FS { return fs.FS }
+
+func overwrite(fs vfs.FS, path string) (err error) {
+	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, 64<<10)
+	for at := int64(0); at < info.Size(); {
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), info.Size()-at)], at)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.ErrShortWrite
+		}
+		at += int64(n)
+	}
+	return f.Sync()
+}

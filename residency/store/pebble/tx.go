@@ -1,0 +1,282 @@
+package pebble
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/domicile-project/domicile/residency/store"
+	"github.com/domicile-project/domicile/residency/store/lock"
+)
+
+const (
+	maxEntries = 8  // entries that a transaction may append (store.Tx)
+	indexFrom  = 24 // writes from which on they are looked up in a map
+)
+
+var (
+	errReadOnly = errors.New("store: a View does not write")
+	errDead     = fmt.Errorf("%w: the transaction is over", store.ErrClosed)
+)
+
+// tx is one transaction: its writes, until they become a batch. Nothing that it
+// wrote is in the database before that, so a transaction that fails has nothing to undo.
+type tx struct {
+	engine   *engine
+	held     lock.Held
+	now      time.Time
+	tenant   store.Tenant
+	readOnly bool
+	dead     bool
+
+	key      []byte  // scratch: the key that is being looked for
+	arena    []byte  // holds the keys and values of writes
+	writes   []write // each key once, in the order of its first write
+	index    map[string]int
+	size     int // bytes of keys and values
+	appended []entry
+}
+
+// write is what a transaction makes of one key of the database.
+type write struct {
+	key, value []byte
+	deleted    bool
+}
+
+var _ store.Tx = (*tx)(nil)
+
+func (t *tx) Now() time.Time { return t.now }
+
+// find gives the index of the write to a key, or -1.
+func (t *tx) find(key []byte) int {
+	if t.index != nil {
+		if i, ok := t.index[string(key)]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range t.writes {
+		if bytes.Equal(t.writes[i].key, key) {
+			return i
+		}
+	}
+	return -1
+}
+
+// keep copies b to where the transaction's writes are.
+func (t *tx) keep(b []byte) []byte {
+	if cap(t.arena)-len(t.arena) < len(b) {
+		t.arena = make([]byte, 0, max(1<<10, 2*cap(t.arena), len(b)))
+	}
+	n := len(t.arena)
+	t.arena = append(t.arena, b...)
+	return t.arena[n:len(t.arena):len(t.arena)]
+}
+
+// write records what becomes of a key; the last word counts.
+func (t *tx) write(key, value []byte, deleted bool) {
+	value = t.keep(value)
+	if i := t.find(key); i >= 0 {
+		t.size += len(value) - len(t.writes[i].value)
+		t.writes[i].value, t.writes[i].deleted = value, deleted
+		return
+	}
+	w := write{t.keep(key), value, deleted}
+	t.size += len(key) + len(value)
+	t.writes = append(t.writes, w)
+	switch {
+	case t.index != nil:
+		t.index[string(w.key)] = len(t.writes) - 1
+	case len(t.writes) == indexFrom:
+		t.index = make(map[string]int, 2*indexFrom)
+		for i := range t.writes {
+			t.index[string(t.writes[i].key)] = i
+		}
+	}
+}
+
+func (t *tx) writable() error {
+	switch {
+	case t.dead:
+		return errDead
+	case t.readOnly:
+		return errReadOnly
+	}
+	return nil
+}
+
+func (t *tx) Get(kind store.Kind, id store.ID) ([]byte, error) {
+	if t.dead {
+		return nil, errDead
+	}
+	t.key = rowKey(t.key[:0], t.tenant, kind, id)
+	if i := t.find(t.key); i >= 0 {
+		if t.writes[i].deleted {
+			return nil, notFound(kind)
+		}
+		return append([]byte{}, t.writes[i].value...), nil
+	}
+	v, err := t.engine.get(t.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, notFound(kind)
+	}
+	return v, err
+}
+
+func notFound(kind store.Kind) error {
+	return fmt.Errorf("%w: a row of kind %d", store.ErrNotFound, kind)
+}
+
+// get reads a key and gives a copy of its value.
+func (e *engine) get(key []byte) ([]byte, error) {
+	v, closer, err := e.db.Get(key)
+	if err != nil {
+		if errors.Is(err, pebble.ErrNotFound) {
+			return nil, store.ErrNotFound
+		}
+		return nil, wrap(err)
+	}
+	out := append(make([]byte, 0, len(v)), v...)
+	return out, wrap(closer.Close())
+}
+
+func (t *tx) Put(kind store.Kind, id store.ID, value []byte) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	t.key = rowKey(t.key[:0], t.tenant, kind, id)
+	t.write(t.key, value, false)
+	return nil
+}
+
+func (t *tx) Delete(kind store.Kind, id store.ID) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	t.key = rowKey(t.key[:0], t.tenant, kind, id)
+	t.write(t.key, nil, true)
+	return nil
+}
+
+func (t *tx) Schedule(task store.Task) error { return t.plan(task, false) }
+
+func (t *tx) Unschedule(task store.Task) error { return t.plan(task, true) }
+
+func (t *tx) plan(task store.Task, off bool) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	if task.Tenant != t.tenant {
+		return errors.New("store: a task must be of the transaction's own tenant")
+	}
+	key, err := agendaKey(task)
+	if err != nil {
+		return err
+	}
+	if off {
+		task.Value = nil
+	}
+	t.write(key, task.Value, off)
+	return nil
+}
+
+func (t *tx) Append(index store.ID, build func(place uint64) []byte) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	if build == nil {
+		return errors.New("store: an entry needs something that builds it")
+	}
+	if len(t.appended) == maxEntries {
+		return fmt.Errorf("store: a transaction appends at most %d entries", maxEntries)
+	}
+	t.appended = append(t.appended, entry{index, build})
+	return nil
+}
+
+func (t *tx) Scan(kind store.Kind, prefix, from store.ID, yield func(store.ID, []byte) bool) error {
+	if t.dead {
+		return errDead
+	}
+	lower := rowKey(nil, t.tenant, kind, prefix)
+	upper := after(nil, lower)
+	if from != "" && from >= prefix {
+		lower = append(rowKey(nil, t.tenant, kind, from), 0)
+	}
+	if bytes.Compare(lower, upper) >= 0 {
+		return nil
+	}
+	it, err := t.engine.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return wrap(err)
+	}
+	err = merge(it, t.within(lower, upper), yield)
+	return errors.Join(err, wrap(it.Close()))
+}
+
+// within gives the transaction's own writes in a range, in order.
+func (t *tx) within(lower, upper []byte) []write {
+	var own []write
+	for _, w := range t.writes {
+		if bytes.Compare(w.key, lower) >= 0 && bytes.Compare(w.key, upper) < 0 {
+			own = append(own, w)
+		}
+	}
+	slices.SortFunc(own, func(a, b write) int { return bytes.Compare(a.key, b.key) })
+	return own
+}
+
+// merge yields the rows of an iterator with a transaction's own writes in their places.
+func merge(it *pebble.Iterator, own []write, yield func(store.ID, []byte) bool) error {
+	valid := it.First()
+	for valid || len(own) > 0 {
+		order := 1 // which comes first: below 0 the iterator's row, above 0 the own write, 0 the same row
+		switch {
+		case len(own) == 0:
+			order = -1
+		case valid:
+			order = bytes.Compare(it.Key(), own[0].key)
+		}
+		if order < 0 {
+			value, err := it.ValueAndErr()
+			if err != nil {
+				return wrap(err)
+			}
+			if !yield(store.ID(it.Key()[rowIDAt:]), value) {
+				return nil
+			}
+		} else {
+			w := own[0]
+			own = own[1:]
+			if !w.deleted && !yield(store.ID(w.key[rowIDAt:]), w.value) {
+				return nil
+			}
+		}
+		if order <= 0 && valid {
+			valid = it.Next()
+		}
+	}
+	return wrap(it.Error())
+}
+
+// batch makes one batch of the transaction's writes.
+func (t *tx) batch() (*pebble.Batch, error) {
+	const perWrite, perEntry = 16, 512 // bytes: the batch's own overhead, and room for an entry
+	b := t.engine.db.NewBatchWithSize(t.size + perWrite*len(t.writes) + perEntry*len(t.appended) + 64)
+	for _, w := range t.writes {
+		var err error
+		if w.deleted {
+			err = b.Delete(w.key, nil)
+		} else {
+			err = b.Set(w.key, w.value, nil)
+		}
+		if err != nil {
+			return nil, errors.Join(wrap(err), b.Close())
+		}
+	}
+	return b, nil
+}
