@@ -18,25 +18,25 @@ import (
 // repeated call is as good as one. A method with a request_id may be repeated too, once it has
 // one. Whatever is neither is never repeated.
 var reads = map[string]bool{
-	residencyv1.TenantService_GetTenant_FullMethodName:         true,
-	residencyv1.TenantService_ListTenants_FullMethodName:       true,
-	residencyv1.RecordService_GetRecord_FullMethodName:         true,
-	residencyv1.RecordService_ListRecords_FullMethodName:       true,
-	residencyv1.RecordService_ListSubjects_FullMethodName:      true,
-	residencyv1.RecordService_FindRecords_FullMethodName:       true,
-	residencyv1.DriveService_GetDrive_FullMethodName:           true,
-	residencyv1.DriveService_ListDrives_FullMethodName:         true,
-	residencyv1.DriveService_ReadDrive_FullMethodName:          true,
-	residencyv1.ConsentService_GetConsent_FullMethodName:       true,
-	residencyv1.ConsentService_ListConsents_FullMethodName:     true,
-	residencyv1.TransferService_CheckTransfer_FullMethodName:   true,
-	residencyv1.PolicyService_ListPolicies_FullMethodName:      true,
-	residencyv1.PolicyService_GetPolicy_FullMethodName:         true,
-	residencyv1.PolicyService_Explain_FullMethodName:           true,
-	residencyv1.AuditService_GetDecision_FullMethodName:        true,
-	residencyv1.AuditService_ListDecisions_FullMethodName:      true,
-	residencyv1.GatewayService_GetGateway_FullMethodName:       true,
-	residencyv1.GatewayService_ListRegions_FullMethodName:      true,
+	residencyv1.TenantService_GetTenant_FullMethodName:       true,
+	residencyv1.TenantService_ListTenants_FullMethodName:     true,
+	residencyv1.RecordService_GetRecord_FullMethodName:       true,
+	residencyv1.RecordService_ListRecords_FullMethodName:     true,
+	residencyv1.RecordService_ListSubjects_FullMethodName:    true,
+	residencyv1.RecordService_FindRecords_FullMethodName:     true,
+	residencyv1.DriveService_GetDrive_FullMethodName:         true,
+	residencyv1.DriveService_ListDrives_FullMethodName:       true,
+	residencyv1.DriveService_ReadDrive_FullMethodName:        true,
+	residencyv1.ConsentService_GetConsent_FullMethodName:     true,
+	residencyv1.ConsentService_ListConsents_FullMethodName:   true,
+	residencyv1.TransferService_CheckTransfer_FullMethodName: true,
+	residencyv1.PolicyService_ListPolicies_FullMethodName:    true,
+	residencyv1.PolicyService_GetPolicy_FullMethodName:       true,
+	residencyv1.PolicyService_Explain_FullMethodName:         true,
+	residencyv1.AuditService_GetDecision_FullMethodName:      true,
+	residencyv1.AuditService_ListDecisions_FullMethodName:    true,
+	residencyv1.GatewayService_GetGateway_FullMethodName:     true,
+	residencyv1.GatewayService_ListRegions_FullMethodName:    true,
 }
 
 // Waits between attempts when the gateway names none: they double from
@@ -123,7 +123,7 @@ type budget struct {
 	tokens float64
 }
 
-const fullBudget = 100
+const fullBudget = 20
 
 func (b *budget) spend(unavailable bool) {
 	b.mu.Lock()

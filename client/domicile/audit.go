@@ -1,0 +1,59 @@
+package main
+
+import (
+	"github.com/domicile-project/domicile/client"
+	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+)
+
+type auditCommands struct {
+	Decision  auditDecision  `cmd:"" help:"Show one decision and what came of it."`
+	Decisions auditDecisions `cmd:"" help:"List the decisions about a tenant, newest first."`
+}
+
+type auditDecision struct {
+	TenantID   string `arg:"" name:"tenant" help:"The tenant."`
+	DecisionID string `arg:"" name:"decision" help:"The decision."`
+}
+
+// Run shows the decision.
+func (c *auditDecision) Run(a *app) error {
+	return a.call(func(g *client.Client) error {
+		r, err := g.Audit.GetDecision(a.ctx, &residencyv1.GetDecisionRequest{TenantId: c.TenantID, DecisionId: c.DecisionID})
+		if err != nil {
+			return a.about(err, c.TenantID, "")
+		}
+		return a.show(r, r.GetRecord())
+	})
+}
+
+type auditDecisions struct {
+	TenantID string                    `arg:"" name:"tenant" help:"The tenant."`
+	Outcome  enum[residencyv1.Outcome] `placeholder:"OUTCOME" help:"Only those with this outcome: ${outcomes}."`
+	limitFlag
+}
+
+// Run lists the decisions.
+func (c *auditDecisions) Run(a *app) error {
+	return a.call(func(g *client.Client) error {
+		items, err := collect(c.Limit, g.AllDecisions(a.ctx, &residencyv1.ListDecisionsRequest{
+			TenantId: c.TenantID, Outcome: c.Outcome.value, PageSize: c.page(),
+		}))
+		if err != nil {
+			return a.about(err, c.TenantID, "")
+		}
+		return list(a, &residencyv1.ListDecisionsResponse{Records: items}, items, decisionColumns)
+	})
+}
+
+var decisionColumns = []column[*residencyv1.DecisionRecord]{
+	{"PLACE", func(r *residencyv1.DecisionRecord) string { return numberText(r.GetPlace()) }},
+	{"DECISION", func(r *residencyv1.DecisionRecord) string { return r.GetDecision().GetDecisionId() }},
+	{"TIME", func(r *residencyv1.DecisionRecord) string { return timeText(r.GetDecision().GetDecideTime()) }},
+	{"OUTCOME", func(r *residencyv1.DecisionRecord) string { return enumText(r.GetDecision().GetOutcome()) }},
+	{"METHOD", func(r *residencyv1.DecisionRecord) string { return methodText(r.GetMethod()) }},
+	{"WAY", func(r *residencyv1.DecisionRecord) string {
+		return wayText(r.GetDecision().GetFromJurisdiction(), r.GetDecision().GetToJurisdiction())
+	}},
+	{"REASON", func(r *residencyv1.DecisionRecord) string { return r.GetDecision().GetReason() }},
+	{"CLAUSE", func(r *residencyv1.DecisionRecord) string { return r.GetDecision().GetClause() }},
+}

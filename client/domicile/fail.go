@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/domicile-project/domicile/client"
+)
+
+// errAnswerIsDeny ends a command whose answer, already shown, is a refusal.
+var errAnswerIsDeny = errors.New("the answer is a refusal")
+
+// aboutError is a failure with what the command was about, for the advice.
+type aboutError struct {
+	err             error
+	tenant, subject string
+}
+
+func (e aboutError) Error() string { return e.err.Error() }
+func (e aboutError) Unwrap() error { return e.err }
+
+// about notes what a failed call was about.
+func (a *app) about(err error, tenant, subject string) error {
+	return aboutError{err: err, tenant: tenant, subject: subject}
+}
+
+// exitCode says what a command's error means, on stderr and as an exit code.
+func (a *app) exitCode(err error) int {
+	var denied *client.Denied
+	var failure *client.Error
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errAnswerIsDeny):
+		return exitDenied
+	case errors.As(err, &usage):
+		fmt.Fprintln(a.stderr, "domicile:", err)
+		return exitUsage
+	case errors.As(err, &denied):
+		a.printFailure(err, func(w io.Writer) { printDenied(w, err, denied) })
+		return exitDenied
+	case errors.As(err, &failure):
+		a.printFailure(err, func(w io.Writer) { printError(w, failure) })
+		return errorCode(failure)
+	}
+	fmt.Fprintln(a.stderr, "domicile:", err)
+	return exitError
+}
+
+func errorCode(e *client.Error) int {
+	if e.Retryable() || e.Code == codes.DeadlineExceeded {
+		return exitRetry
+	}
+	return exitError
+}
+
+// printFailure writes a gateway's refusal or failure for people or, with -o
+// json, as the google.rpc.Status that came.
+func (a *app) printFailure(err error, people func(io.Writer)) {
+	if a.flags.Output == "json" {
+		if text, jsonErr := stableJSON(status.Convert(err).Proto()); jsonErr == nil {
+			a.stderr.Write(text)
+			return
+		}
+	}
+	people(a.stderr)
+}
+
+func printDenied(w io.Writer, err error, d *client.Denied) {
+	fmt.Fprintf(w, "denied: %s\n", d.Reason)
+	for _, line := range [][2]string{
+		{"clause", d.Clause}, {"way", wayText(d.From, d.To)}, {"data", d.DataClass},
+		{"missing", strings.Join(d.Missing, ", ")}, {"decision", d.DecisionID},
+	} {
+		if line[1] != "" {
+			fmt.Fprintf(w, "  %-9s %s\n", line[0], line[1])
+		}
+	}
+	if d.Consent != nil {
+		fmt.Fprintf(w, "  %-9s record a %s consent, as a caller in %s:\n            %s\n", "needed", d.Consent.Kind, d.Consent.From, grantCommand(err, d.Consent))
+	}
+}
+
+// grantCommand is the command that would record the consent that is needed.
+func grantCommand(err error, c *client.NeededConsent) string {
+	tenant, scope := "TENANT", "--whole-tenant"
+	var about aboutError
+	if errors.As(err, &about) {
+		tenant = about.tenant
+		if about.subject != "" {
+			scope = "--subject " + about.subject
+		}
+	}
+	purpose := c.Purpose
+	if purpose == "" {
+		purpose = "PURPOSE"
+	}
+	return fmt.Sprintf("domicile consent grant %s --kind %s %s --class %s --purpose %s --from-jurisdiction %s --to-jurisdiction %s "+
+		"--method … --grantor … --notice-language … --notice FILE", tenant, c.Kind, scope, c.DataClass, purpose, c.From, c.To)
+}
+
+func printError(w io.Writer, e *client.Error) {
+	name := e.Reason
+	if name == "" {
+		name = e.Code.String()
+	}
+	fmt.Fprintf(w, "domicile: %s: %s\n", name, printable(e.Message))
+	for _, v := range e.Violations {
+		fmt.Fprintf(w, "  %s: %s\n", v.Field, v.Description)
+	}
+	if e.Endpoint != "" {
+		fmt.Fprintf(w, "  %-9s --address %s\n", "call", e.Endpoint)
+	}
+	if e.DecisionID != "" {
+		fmt.Fprintf(w, "  %-9s %s\n", "decision", e.DecisionID)
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(w, "  %-9s in %s\n", "again", e.RetryAfter)
+	}
+	if e.Code == codes.Unavailable && e.Reason == "" {
+		fmt.Fprintln(w, "  No gateway answers there. Start one with `make run`, or name another with --data or --address.")
+	}
+}
