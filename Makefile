@@ -58,7 +58,7 @@ fuzz: ## Fuzz every target for a while (FUZZTIME=10s to change)
 .PHONY: bench
 bench: build ## Measure the gateway against bare gRPC; prints ratios, writes bench.json
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -p $(PARALLEL) -trimpath -o bin/ ./tools/bench
+	CGO_ENABLED=0 go build -p $(PARALLEL) -trimpath -o bin/ ./tools/bench ./tools/bench/peer
 	bin/bench -bin bin -out bench.json $(BENCHFLAGS)
 
 .PHONY: lint
