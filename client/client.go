@@ -32,8 +32,8 @@ const (
 // records. Drive data comes in messages of at most MaxDriveMessage.
 const maxMessage = 64 << 20
 
-// The connection is probed only while calls are open, and never more often than
-// gateways tolerate (server/rpc closes connections that ping more than every 20 s).
+// The connection is probed only while calls are open. Gateways tolerate a probe
+// every 10 s unless their limits.keepalive_min says otherwise.
 const (
 	keepaliveTime    = 30 * time.Second
 	keepaliveTimeout = 10 * time.Second

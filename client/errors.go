@@ -206,7 +206,7 @@ func (d details) failure(s *status.Status, decision string) *Error {
 }
 
 // neededConsent reads the subject of a CONSENT violation: kind, data class,
-// purpose unless the call has none, "→" between two jurisdictions.
+// purpose ("UNSPECIFIED" where the call has none), "→" between two jurisdictions.
 func neededConsent(p *errdetails.PreconditionFailure) *NeededConsent {
 	for _, v := range p.GetViolations() {
 		if v.GetType() != "CONSENT" {
@@ -218,7 +218,7 @@ func neededConsent(p *errdetails.PreconditionFailure) *NeededConsent {
 			continue
 		}
 		c := &NeededConsent{Kind: f[0], DataClass: f[1], From: f[n-3], To: f[n-1]}
-		if n == 6 {
+		if n == 6 && f[2] != "UNSPECIFIED" {
 			c.Purpose = f[2]
 		}
 		return c
