@@ -25,7 +25,7 @@ type process struct {
 // start runs a program until stop or the context's end. What it says on its
 // standard error goes to ours.
 func start(ctx context.Context, program string, args ...string) (*process, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // the programs are the benchmark's own
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second

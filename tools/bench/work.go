@@ -162,7 +162,7 @@ func readDrive(ctx context.Context, s *session) error {
 	}
 	for {
 		m, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -192,7 +192,7 @@ func (s *session) write(ctx context.Context, drive string, size int64) error {
 			s.carried.Add(uint64(len(part)))
 		}
 	}
-	if err != nil && err != io.EOF { // io.EOF: the answer says why
+	if err != nil && !errors.Is(err, io.EOF) { // io.EOF: the answer says why
 		return err
 	}
 	_, err = stream.CloseAndRecv()

@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -147,7 +148,7 @@ func (drives) WriteDrive(stream grpc.ClientStreamingServer[residencyv1.WriteDriv
 	var n int64
 	for {
 		m, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return stream.SendAndClose(&residencyv1.WriteDriveResponse{BytesWritten: n, Version: 1})
 		}
 		if err != nil {
