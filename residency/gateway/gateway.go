@@ -1,7 +1,19 @@
+// Package gateway is where everything happens to a request, and nowhere else:
+// find the tenant's home, take the locks, read the facts, decide purely, write
+// the audit entry, and only when that is durable let a byte move.
+//
+// It knows how the parts fit: which rows a call touches and in which order the
+// reasons for refusing it apply (the border before anything is looked up), when
+// a key may be used (a permit, made here alone), how long a permit lasts (a
+// lease), and what an interrupted stream leaves behind. It knows no transport.
 package gateway
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,4 +85,140 @@ type Limits struct {
 	// DenialsPerSecond is how many refusals one caller may cause per second, on
 	// average; its burst is five times that. Default 1000.
 	DenialsPerSecond int
+}
+
+func (l Limits) withDefaults() (Limits, error) {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&l.Lease, time.Second)
+	set(&l.Decide, 1500*time.Millisecond)
+	set(&l.StreamLifetime, time.Hour)
+	if l.DenialsPerSecond == 0 {
+		l.DenialsPerSecond = 1000
+	}
+	switch {
+	case l.Lease < 10*time.Millisecond || l.Lease > time.Second:
+		return l, errors.New("limits: a lease is 10 ms to 1 s")
+	case l.Decide < 10*time.Millisecond || l.Decide > 2*time.Second:
+		return l, errors.New("limits: a decision takes 10 ms to 2 s")
+	case l.StreamLifetime < time.Second || l.StreamLifetime > 24*time.Hour:
+		return l, errors.New("limits: a stream lasts 1 s to 24 h")
+	case l.DenialsPerSecond < 1:
+		return l, errors.New("limits: a caller may be refused at least once per second")
+	}
+	return l, nil
+}
+
+// withdraw is how long the transaction of a withdrawal may take, so that the
+// answer, which waits out a lease after it, comes within 1.5 s.
+func (l Limits) withdraw() time.Duration { return 1450*time.Millisecond - l.Lease }
+
+// Gateway decides and carries out. It is safe for concurrent use.
+type Gateway struct {
+	cfg     Config
+	limits  Limits
+	log     *slog.Logger
+	elapsed func() time.Duration
+	metrics *metrics
+	hints   hints
+	denials denials
+	keeper  *keeper
+}
+
+// New makes a Gateway and refuses a configuration under which it could not
+// keep its promises. Run must be running for streams to live longer than a lease.
+func New(cfg Config) (*Gateway, error) {
+	limits, err := cfg.Limits.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	g := &Gateway{cfg: cfg, limits: limits, log: cfg.Log, elapsed: cfg.Elapsed, metrics: newMetrics(cfg.Metrics)}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	if g.elapsed == nil {
+		g.elapsed = boottime
+	}
+	g.denials = denials{perSecond: float64(limits.DenialsPerSecond), elapsed: g.elapsed, m: make(map[string]*bucket)}
+	g.keeper = &keeper{g: g, streams: make(map[*stream]struct{})}
+	return g, nil
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.Name == "":
+		return errors.New("gateway: a name is required")
+	case len(c.Regions) == 0:
+		return errors.New("gateway: at least one region is required")
+	case c.Directory == nil || len(c.DirectoryKey) != 32:
+		return errors.New("gateway: a directory and its key of 32 bytes are required")
+	}
+	names := make(map[residency.Region]bool)
+	for i := range c.Regions {
+		r := &c.Regions[i]
+		if names[r.Name] {
+			return fmt.Errorf("gateway: region %s is there twice", r.Name)
+		}
+		names[r.Name] = true
+		if err := r.validate(); err != nil {
+			return fmt.Errorf("gateway: region %s: %w", r.Name, err)
+		}
+	}
+	return nil
+}
+
+func (r *Region) validate() error {
+	if _, err := residency.ParseRegion(string(r.Name)); err != nil {
+		return err
+	}
+	if r.Jurisdiction.IsZero() || r.Vault == nil || len(r.Clusters) == 0 || len(r.Policies) == 0 {
+		return errors.New("a jurisdiction, a vault, a cluster and a policy are required")
+	}
+	if err := policy.Check(r.Policies); err != nil {
+		return err
+	}
+	for _, p := range r.Policies {
+		if p.Jurisdiction != r.Jurisdiction || p.Controller != r.Controller {
+			return fmt.Errorf("policy %s is %s's in %s, the region %s's in %s",
+				p.Version, p.Controller, p.Jurisdiction, r.Controller, r.Jurisdiction)
+		}
+	}
+	for _, c := range r.Clusters {
+		if c.Name == "" || c.Rows == nil || c.Outbox == nil || c.Blobs == nil {
+			return errors.New("a cluster has a name, rows, an outbox and blobs")
+		}
+	}
+	return nil
+}
+
+// Run does the background work until the context ends: it renews leases, does
+// what is due on the agenda, and keeps the gauges. It returns nil.
+func (g *Gateway) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { every(ctx, g.limits.Lease/3, func() { g.keeper.renewAll(ctx) }) })
+	wg.Go(func() { every(ctx, sweepEvery, func() { g.sweepAll(ctx) }) })
+	wg.Go(func() { every(ctx, gaugesEvery, func() { g.gauges(ctx) }) })
+	wg.Go(func() { g.runCensus(ctx) })
+	wg.Wait()
+	return nil
+}
+
+// every calls f now and then after each interval, until the context ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		f()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

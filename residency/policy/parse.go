@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -36,6 +37,7 @@ func Parse(file []byte) (*Policy, error) {
 	r.p.table = compile(r.p.rules, r.p.Jurisdiction, r.named)
 	sum := sha256.Sum256(file)
 	r.p.Digest = "sha256:" + hex.EncodeToString(sum[:])
+	r.p.file = bytes.Clone(file)
 	return r.p, nil
 }
 

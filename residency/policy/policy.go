@@ -26,11 +26,15 @@ type Policy struct {
 	ConsentMonths int                    // how long a consent without an end is valid, in calendar months
 	MinimumAge    int                    // a person's age in years from which no parental consent is needed; 0 = no rule
 
+	file      []byte
 	table     table
 	rules     []rule
 	placement []placementRule
 	promises  []promise
 }
+
+// File gives the policy's file, byte for byte. The caller must not change it.
+func (p *Policy) File() []byte { return p.file }
 
 // Clause is one clause that a decision may cite.
 type Clause struct {

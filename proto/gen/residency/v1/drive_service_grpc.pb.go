@@ -46,7 +46,8 @@ type DriveServiceClient interface {
 	ListDrives(ctx context.Context, in *ListDrivesRequest, opts ...grpc.CallOption) (*ListDrivesResponse, error)
 	// Writes a range of bytes, all of it or nothing: what the stream carried is
 	// visible from the answer on, and nothing of it without an answer. Of two
-	// overlapping writes one is refused with VERSION_MISMATCH and can be repeated.
+	// concurrent writes to one drive one is refused with VERSION_MISMATCH and can
+	// be repeated.
 	WriteDrive(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[WriteDriveRequest, WriteDriveResponse], error)
 	// Reads a range of bytes as it was when the call began.
 	ReadDrive(ctx context.Context, in *ReadDriveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadDriveResponse], error)
@@ -153,7 +154,8 @@ type DriveServiceServer interface {
 	ListDrives(context.Context, *ListDrivesRequest) (*ListDrivesResponse, error)
 	// Writes a range of bytes, all of it or nothing: what the stream carried is
 	// visible from the answer on, and nothing of it without an answer. Of two
-	// overlapping writes one is refused with VERSION_MISMATCH and can be repeated.
+	// concurrent writes to one drive one is refused with VERSION_MISMATCH and can
+	// be repeated.
 	WriteDrive(grpc.ClientStreamingServer[WriteDriveRequest, WriteDriveResponse]) error
 	// Reads a range of bytes as it was when the call began.
 	ReadDrive(*ReadDriveRequest, grpc.ServerStreamingServer[ReadDriveResponse]) error

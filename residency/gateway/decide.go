@@ -1,0 +1,555 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/audit"
+	"github.com/domicile-project/domicile/residency/consent"
+	"github.com/domicile-project/domicile/residency/policy"
+	"github.com/domicile-project/domicile/residency/seal"
+	"github.com/domicile-project/domicile/residency/store"
+)
+
+// act is one access on its way to a decision: what it touches, what it locks,
+// and which way its answer goes.
+type act struct {
+	call    *Call
+	op      string // for errors, for example "gateway.GetRecord"
+	tenant  string // "" = the act is about a region, not a tenant
+	region  *Region
+	subject string
+	drive   string
+
+	class   residency.DataClass // "" = the call's
+	purpose residency.Purpose
+	source  residency.Source
+
+	exclusive bool // lock the subject or drive exclusively
+	governs   bool // lock the tenant exclusively
+
+	// inbound says that data comes home and the answer tells nothing of what is
+	// there; else the answer goes to the caller and is a use of what it tells.
+	inbound bool
+	// answers says of an inbound act that its answer does tell what was there,
+	// so that the answer must be allowed to cross too.
+	answers bool
+	// to is where else data would go: a transfer's target. Zero = nowhere.
+	to residency.Jurisdiction
+	// consentPurpose is the purpose that a border consent must cover where the
+	// act itself has none. Zero = the act's purpose.
+	consentPurpose residency.Purpose
+
+	// fact finds what only the act knows about a requirement; ok is false for
+	// requirements that it leaves to the gateway.
+	fact func(t *txn, r residency.Requirement) (f policy.Finding, ok bool, err error)
+	// refuse is the act's own last word, after every requirement is met; nil or a
+	// nil return = permitted.
+	refuse func(t *txn) *refusal
+	// stream, if set, is the stream that the act opens.
+	stream *stream
+}
+
+// refusal is a denial that the policy's table does not hold: placement.
+type refusal struct {
+	reason  residency.Kind
+	missing residency.Requirements
+	clause  string
+}
+
+// txn is the transaction in which an act is decided and carried out.
+type txn struct {
+	store.Tx
+	ctx  context.Context // of the transaction; it ends with it
+	g    *Gateway
+	a    *act
+	home home
+	now  time.Time
+
+	tk      *seal.TenantKeys  // nil: the tenant is absent
+	sk      *seal.SubjectKeys // nil: the subject is unknown or not looked at yet
+	subject store.ID          // "" = the act is about no subject
+	drive   store.ID
+	object  store.ID // the record that the act is about; "" = none, or not looked at
+	row     tenantRow
+	exists  bool // the tenant's row is there
+
+	policy   *policy.Policy
+	decision residency.Decision
+	permit   seal.Permit
+	consents []relied                // the consents that the decision rests on
+	bytes    uint64                  // of personal information or drive data that the answer carries
+	after    []func(context.Context) // run once, when the transaction is durable
+}
+
+// relied is a consent that a decision rests on.
+type relied struct {
+	id    string
+	row   store.ID
+	until time.Time
+}
+
+// decide finds the tenant's home and, in one transaction there, reads the facts, decides,
+// carries the act out when it is allowed, and appends the audit entry. When it
+// returns, the entry is durable and the call's Decision is set; or nothing was
+// done and the error is one that says so (AUDIT_UNAVAILABLE and its kin).
+//
+// body runs with the permit. An error of its own that concerns the object
+// (NOT_FOUND, VERSION_MISMATCH …) becomes the entry's result and decide's error;
+// body must not have written anything then. body may run more than once.
+func (g *Gateway) decide(ctx context.Context, a *act, body func(*txn) error) (*txn, error) {
+	if !g.denials.allow(a.call.Caller.ID) {
+		return nil, residency.E(a.op, residency.Overloaded, errors.New("too many refused calls"))
+	}
+	h, err := g.homeOf(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, residency.E(a.op, residency.Internal, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.limits.Decide)
+	defer cancel()
+
+	t := &txn{g: g, a: a, home: h}
+	if err := t.keys(ctx); err != nil {
+		return nil, err
+	}
+	t.ctx = ctx
+	began, start := g.elapsed(), time.Now()
+	var answer, failed error
+	err = h.cluster.Rows.Update(ctx, t.scope(), func(tx store.Tx) error {
+		answer, failed = t.run(tx, id, body)
+		return failed
+	})
+	g.metrics.decisionSeconds.Observe(time.Since(start).Seconds())
+	if err != nil {
+		return nil, g.undecided(ctx, a, h, failed, err)
+	}
+	return t, t.conclude(ctx, began, answer)
+}
+
+// homeOf finds where the act is decided.
+func (g *Gateway) homeOf(ctx context.Context, a *act) (home, error) {
+	if a.tenant == "" {
+		return home{region: a.region, cluster: &a.region.Clusters[0]}, nil
+	}
+	if a.region != nil { // a registration: the home is yet to be
+		return home{tenant: g.pseudonym(a.tenant), region: a.region, cluster: &a.region.Clusters[0], known: true}, nil
+	}
+	return g.locate(ctx, a.tenant, a.call.Caller.Jurisdiction)
+}
+
+// keys fetches the tenant's keys; an absent tenant has none.
+func (t *txn) keys(ctx context.Context) error {
+	if t.a.tenant == "" || !t.home.known {
+		return nil
+	}
+	tk, err := t.home.region.Vault.Tenant(ctx, t.home.tenant)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return residency.E(t.a.op, residency.KeysUnavailable, err)
+	}
+	t.hold(tk)
+	if t.subject == "" {
+		return nil
+	}
+	_, err = t.subjectKeys(ctx)
+	return err
+}
+
+// subjectKeys gives the keys of the act's subject, or nil when nobody of that
+// name is known.
+func (t *txn) subjectKeys(ctx context.Context) (*seal.SubjectKeys, error) {
+	if t.sk != nil || t.tk == nil {
+		return t.sk, nil
+	}
+	sk, err := t.keysOf(ctx, t.subject)
+	t.sk = sk
+	return sk, err
+}
+
+// keysOf gives a subject's keys, or nil when there are none.
+func (t *txn) keysOf(ctx context.Context, subject store.ID) (*seal.SubjectKeys, error) {
+	sk, err := t.home.region.Vault.Subject(ctx, t.tk, subject)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, residency.E(t.a.op, residency.KeysUnavailable, err)
+	}
+	return sk, nil
+}
+
+// createSubject gives the keys of the act's subject, made if there are none.
+func (t *txn) createSubject(ctx context.Context) (*seal.SubjectKeys, error) {
+	if t.sk != nil {
+		return t.sk, nil
+	}
+	sk, err := t.home.region.Vault.CreateSubject(ctx, t.tk, t.subject)
+	if err != nil {
+		return nil, residency.E(t.a.op, residency.KeysUnavailable, err)
+	}
+	t.sk = sk
+	return sk, nil
+}
+
+// hold takes the tenant's keys into use.
+func (t *txn) hold(tk *seal.TenantKeys) {
+	t.tk = tk
+	if t.a.subject != "" {
+		t.subject = tk.ID("subject", t.a.subject)
+	}
+	if t.a.drive != "" {
+		t.drive = tk.ID("drive", t.a.drive)
+	}
+}
+
+func (t *txn) scope() store.Scope {
+	s := store.Scope{Tenant: t.home.tenant, Exclusive: t.a.governs}
+	if t.subject != "" {
+		s.Objects = append(s.Objects, store.Lock{Object: t.subject, Exclusive: t.a.exclusive})
+	}
+	if t.drive != "" {
+		s.Objects = append(s.Objects, store.Lock{Object: t.drive, Exclusive: t.a.exclusive})
+	}
+	return s
+}
+
+// undecided says why a transaction did not come about.
+func (g *Gateway) undecided(ctx context.Context, a *act, h home, failed, err error) error {
+	if failed != nil {
+		return residency.E(a.op, residency.RegionUnavailable, failed)
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
+		return residency.E(a.op, residency.AuditUnavailable, cause)
+	}
+	g.metrics.auditFailures.WithLabelValues(string(h.region.Name)).Inc()
+	return residency.E(a.op, residency.AuditUnavailable, err)
+}
+
+// run is the transaction's body. answer is what the call gets; failed aborts the
+// transaction.
+func (t *txn) run(tx store.Tx, id uuid.UUID, body func(*txn) error) (answer, failed error) {
+	t.Tx, t.now = tx, tx.Now()
+	t.consents, t.bytes, t.permit, t.after = nil, 0, seal.Permit{}, nil
+	t.row, t.exists, t.object = tenantRow{}, false, ""
+	if failed = t.judge(); failed != nil {
+		return nil, failed
+	}
+	t.decision.ID, t.decision.Time = id.String(), t.now
+	if t.decision.Allow {
+		if answer = t.tenantProblem(); answer == nil {
+			t.permit = t.newPermit()
+			if answer = body(t); answer != nil && !recorded(answer) {
+				return nil, answer
+			}
+		}
+	}
+	return answer, t.record(id, residency.KindOf(answer))
+}
+
+// recorded reports whether an error is an answer about the object, which the
+// audit entry records, rather than a failure that undoes the transaction.
+func recorded(err error) bool {
+	switch residency.KindOf(err) {
+	case residency.NotFound, residency.AlreadyExists, residency.VersionMismatch, residency.RequestIDReused,
+		residency.BadRequest, residency.CardDataRefused, residency.Erased, residency.QuotaExceeded,
+		residency.CallerNotPermitted, residency.IntegrityFailure:
+		return true
+	}
+	return false
+}
+
+// judge decides, in the order in which reasons apply: the border before
+// anything is looked up, then the tenant, then what the policy requires.
+func (t *txn) judge() error {
+	if t.policy = policy.Active(t.home.region.Policies, t.now); t.policy == nil {
+		return residency.E(t.a.op, residency.PolicyUnavailable, fmt.Errorf("no policy of region %s is in force", t.home.region.Name))
+	}
+	legs := t.legs()
+	for _, q := range legs {
+		facts := allMet
+		if err := t.border(q, &facts); err != nil {
+			return err
+		}
+		if t.decision = t.policy.Decide(q, &facts); !t.decision.Allow {
+			return nil
+		}
+	}
+	if err := t.load(); err != nil {
+		return err
+	}
+	if !t.exists && t.a.tenant != "" && t.a.region == nil {
+		return nil
+	}
+	for _, q := range legs {
+		facts := allMet
+		if err := t.gather(q, &facts); err != nil {
+			return err
+		}
+		if t.decision = t.policy.Decide(q, &facts); !t.decision.Allow {
+			return nil
+		}
+	}
+	if t.a.refuse != nil {
+		if r := t.a.refuse(t); r != nil {
+			t.decision.Allow, t.decision.Reason, t.decision.Missing, t.decision.Clause = false, r.reason, r.missing, r.clause
+		}
+	}
+	return nil
+}
+
+var allMet = func() (f policy.Facts) {
+	for i := range f {
+		f[i].Met = true
+	}
+	return f
+}()
+
+// legs lists what must each be allowed: the act at home, and every place
+// outside the home where plaintext would exist.
+func (t *txn) legs() []policy.Query {
+	a, from := t.a, t.home.region.Jurisdiction
+	class := a.class
+	if class == residency.DataClassUnspecified {
+		class = a.call.Class
+	}
+	q := policy.Query{Action: a.call.Action, DataClass: class, Purpose: a.purpose, Source: a.source, Party: a.call.Caller.Party}
+	legs := make([]policy.Query, 0, 4)
+	if a.inbound {
+		legs = append(legs, q)
+		if a.answers && q.Action == residency.Collect {
+			q.Action, q.Purpose = residency.Use, residency.Records
+		}
+	}
+	abroad := func(j residency.Jurisdiction) {
+		if j.IsZero() || j == from || slices.ContainsFunc(legs, func(l policy.Query) bool { return l.To == j }) {
+			return
+		}
+		q.To = j
+		legs = append(legs, q)
+	}
+	for _, via := range a.call.Via {
+		if !a.inbound || a.answers || via != a.call.Caller.Jurisdiction {
+			abroad(via)
+		}
+	}
+	if !a.inbound || a.answers {
+		abroad(a.call.Caller.Jurisdiction)
+	}
+	abroad(a.to)
+	if len(legs) == 0 {
+		legs = append(legs, q)
+	}
+	return legs
+}
+
+// border finds the consent that a crossing needs, and nothing else.
+func (t *txn) border(q policy.Query, facts *policy.Facts) error {
+	if !t.policy.Requirements(q).Has(residency.RequireConsent) {
+		return nil
+	}
+	purpose := q.Purpose
+	if t.a.consentPurpose != residency.PurposeUnspecified {
+		purpose = t.a.consentPurpose
+	}
+	f, err := t.findConsent(consent.Query{
+		Kind: residency.BorderCrossing, Class: q.DataClass,
+		From: t.home.region.Jurisdiction, To: q.To, Purpose: purpose,
+	}, t.subject)
+	if err != nil {
+		return err
+	}
+	facts[residency.RequireConsent] = t.rely(f)
+	return nil
+}
+
+// rely turns what the consents say into a fact, and remembers a consent that
+// the decision rests on.
+func (t *txn) rely(f consent.Finding) policy.Finding {
+	if f.Active && !slices.ContainsFunc(t.consents, func(r relied) bool { return r.id == f.ID }) {
+		t.consents = append(t.consents, relied{id: f.ID, until: f.Until})
+	}
+	return policy.Finding{Met: f.Active, Reason: f.Reason(), Ref: f.ID}
+}
+
+// gather finds every fact that a leg requires.
+func (t *txn) gather(q policy.Query, facts *policy.Facts) error {
+	if err := t.border(q, facts); err != nil {
+		return err
+	}
+	needs := t.policy.Requirements(q)
+	for r := range residency.Requirement(residency.NumRequirements) {
+		if r == residency.RequireConsent || !needs.Has(r) {
+			continue
+		}
+		f, err := t.fact(q, r)
+		if err != nil {
+			return err
+		}
+		facts[r] = f
+	}
+	return nil
+}
+
+// fact finds one fact. A requirement that nothing knows how to meet is not met.
+func (t *txn) fact(q policy.Query, r residency.Requirement) (policy.Finding, error) {
+	if t.a.fact != nil {
+		if f, ok, err := t.a.fact(t, r); ok || err != nil {
+			return f, err
+		}
+	}
+	home := t.home.region.Jurisdiction
+	switch r {
+	case residency.RequireOptIn:
+		f, err := t.findConsent(consent.Query{
+			Kind: residency.MarketingOptIn, Class: q.DataClass, From: home, To: home, Purpose: residency.Marketing,
+		}, t.subject)
+		return t.rely(f), err
+	case residency.RequireNotRestricted, residency.RequireCollection:
+		// No restriction and no objection can be recorded yet.
+		return policy.Finding{Met: true}, nil
+	}
+	return policy.Finding{}, nil
+}
+
+// load reads the tenant's row.
+func (t *txn) load() error {
+	if t.tk == nil {
+		return nil
+	}
+	sealed, err := t.Get(store.KindTenant, "")
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	plain, _, err := t.tk.OpenFact(store.KindTenant, "", sealed)
+	if err != nil {
+		return err
+	}
+	if t.row, err = decodeTenant(plain); err != nil {
+		return residency.E(t.a.op, residency.IntegrityFailure, err)
+	}
+	t.exists = true
+	return nil
+}
+
+// tenantProblem says why an allowed act finds no tenant to serve.
+func (t *txn) tenantProblem() error {
+	switch {
+	case t.a.tenant == "" || t.a.region != nil:
+		return nil
+	case !t.exists:
+		return residency.E(t.a.op, residency.NotFound, nil)
+	case t.row.State == TenantSuspended:
+		return residency.E(t.a.op, residency.TenantSuspended, nil)
+	case t.row.State == TenantRelocating, t.row.State == TenantMoved:
+		return residency.E(t.a.op, residency.TenantRelocating, nil)
+	case t.row.State != TenantActive:
+		return residency.E(t.a.op, residency.NotFound, nil)
+	}
+	return nil
+}
+
+// newPermit makes the permit that opening and sealing take. It is called here
+// alone, after the decision, within its transaction.
+func (t *txn) newPermit() seal.Permit {
+	object := t.subject
+	if t.drive != "" {
+		object = t.drive
+	}
+	return seal.NewPermit(t.home.tenant, t.decision.DataClass, object)
+}
+
+// record appends the audit entry.
+func (t *txn) record(id uuid.UUID, result residency.Kind) error {
+	index := store.ID("")
+	if t.exists {
+		index = newestFirst(id)
+	}
+	e := t.entry(result)
+	if t.a.stream != nil && t.decision.Allow && result == residency.OK {
+		e.Phase = audit.Intent
+		if err := t.a.stream.open(t, e); err != nil {
+			return err
+		}
+	}
+	return t.Append(index, func(place uint64) []byte {
+		e.Place = place
+		return e.Append(make([]byte, 0, 448))
+	})
+}
+
+// conclude makes the decision known: to the call, the metrics and the log. Then
+// it gives the call's error, if it has one.
+func (t *txn) conclude(ctx context.Context, began time.Duration, answer error) error {
+	g, call, d := t.g, t.a.call, &t.decision
+	for _, f := range t.after {
+		f(ctx)
+	}
+	call.Decision = *d
+	g.metrics.decided(t.home.region.Name, d, t.bytes)
+	if call.Decided != nil {
+		call.Decided(*d)
+	}
+	switch {
+	case !d.Allow:
+		g.denials.denied(call.Caller.ID)
+		return &residency.Error{Op: t.a.op, Kind: d.Reason, Decision: d}
+	case answer != nil:
+		e := residency.E(t.a.op, residency.Internal, answer)
+		e.Decision = d
+		return e
+	case t.a.stream == nil && g.elapsed()-began >= t.lease():
+		return &residency.Error{
+			Op: t.a.op, Kind: residency.AuditUnavailable, Decision: d,
+			Err: errors.New("the decision took longer than it may be relied on"),
+		}
+	}
+	return nil
+}
+
+// lease is how long the decision may be relied on without looking again.
+func (t *txn) lease() time.Duration {
+	lease := t.g.limits.Lease
+	for _, c := range t.consents {
+		lease = min(lease, c.until.Sub(t.now))
+	}
+	return lease
+}
+
+// entry describes the act for the audit log: whom it concerns by pseudonym only.
+func (t *txn) entry(result residency.Kind) *audit.Entry {
+	d := &t.decision
+	e := &audit.Entry{
+		Time: t.now, Phase: audit.Decided, Method: t.a.call.Method, Caller: t.a.call.Caller.ID,
+		Region: t.home.region.Name, Gateway: t.g.cfg.Name, Via: t.a.call.Via,
+		Result: result, Bytes: t.bytes,
+	}
+	e.SetDecision(d)
+	if t.exists {
+		e.Tenant = t.tk.Pseudonym()
+	}
+	if t.sk != nil {
+		e.Subject = t.sk.Pseudonym()
+	}
+	switch {
+	case t.drive != "" && t.exists:
+		e.Object = t.tk.ObjectPseudonym(t.drive)
+	case t.object != "" && t.sk != nil:
+		e.Object = t.sk.ObjectPseudonym(t.object)
+	}
+	return e
+}

@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/audit"
+	"github.com/domicile-project/domicile/residency/store"
+)
+
+// GetDecision gives one decision about a tenant, inside the home jurisdiction only.
+func (g *Gateway) GetDecision(ctx context.Context, call *Call, tenant, decisionID string) (DecisionRecord, error) {
+	const op = "gateway.GetDecision"
+	var out DecisionRecord
+	_, err := g.decide(ctx, &act{call: call, op: op, tenant: tenant}, func(t *txn) error {
+		id, err := uuid.Parse(decisionID)
+		if err != nil {
+			return residency.E(op, residency.NotFound, nil)
+		}
+		places, err := t.Get(store.KindDecision, newestFirst(id))
+		if errors.Is(err, store.ErrNotFound) {
+			return residency.E(op, residency.NotFound, nil)
+		}
+		if err != nil {
+			return err
+		}
+		out, err = t.readDecision(places)
+		return err
+	})
+	if err != nil {
+		return DecisionRecord{}, err
+	}
+	return out, nil
+}
+
+// ListDecisions lists the decisions about a tenant, newest first.
+func (g *Gateway) ListDecisions(ctx context.Context, call *Call, req ListDecisions) ([]DecisionRecord, string, error) {
+	var list []DecisionRecord
+	var next string
+	_, err := g.decide(ctx, &act{call: call, op: "gateway.ListDecisions", tenant: req.Tenant}, func(t *txn) error {
+		list = nil
+		filter := [...]string{AllOutcomes: "all", OnlyAllowed: "allowed", OnlyDenied: "denied"}
+		p, err := t.page(req.Page, "decisions", filter[min(req.Only, OnlyDenied)])
+		if err != nil {
+			return err
+		}
+		next, err = p.walk(t, store.KindDecision, "", func(_ store.ID, places []byte) (bool, error) {
+			r, err := t.readDecision(places)
+			if err != nil {
+				return false, err
+			}
+			if req.Only == OnlyAllowed && !r.Decision.Allow || req.Only == OnlyDenied && r.Decision.Allow {
+				return false, nil
+			}
+			list = append(list, r)
+			return true, nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return list, next, nil
+}
+
+// readDecision reads the entries of one decision: the first has the decision,
+// the last how it ended.
+func (t *txn) readDecision(places []byte) (DecisionRecord, error) {
+	if len(places) < 8 || len(places)%8 != 0 {
+		return DecisionRecord{}, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a decision's index is damaged"))
+	}
+	first, err := t.readEntry(binary.BigEndian.Uint64(places))
+	if err != nil {
+		return DecisionRecord{}, err
+	}
+	out := DecisionRecord{
+		Decision: first.DecisionOf(), Caller: first.Caller, Method: first.Method, Place: first.Place, Result: first.Result,
+	}
+	if len(places) == 8 {
+		return out, nil
+	}
+	last, err := t.readEntry(binary.BigEndian.Uint64(places[len(places)-8:]))
+	if err != nil {
+		return DecisionRecord{}, err
+	}
+	out.Result = last.Result
+	out.Stream = &StreamResult{End: endNames[last.End], Bytes: last.Bytes, Time: last.Time}
+	return out, nil
+}
+
+var endNames = map[audit.StreamEnd]string{audit.Completed: "completed", audit.Cut: "cut", audit.Unknown: "unknown"}
+
+func (t *txn) readEntry(place uint64) (audit.Entry, error) {
+	b, err := t.home.cluster.Outbox.Entry(t.ctx, place)
+	if errors.Is(err, store.ErrNotFound) {
+		return audit.Entry{}, residency.E(t.a.op, residency.IntegrityFailure, err)
+	}
+	if err != nil {
+		return audit.Entry{}, err
+	}
+	e, err := audit.Parse(b)
+	if err != nil {
+		return audit.Entry{}, residency.E(t.a.op, residency.IntegrityFailure, err)
+	}
+	return e, nil
+}

@@ -1,0 +1,258 @@
+package gateway
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/policy"
+	"github.com/domicile-project/domicile/residency/seal"
+	"github.com/domicile-project/domicile/residency/store"
+)
+
+// A drive is cut into chunks, each an immutable blob of sealed segments.
+const (
+	chunkSize     = 4 << 20 // bytes of a drive in one blob
+	chunkSegments = chunkSize / seal.SegmentSize
+	sealedSegment = seal.SegmentSize + seal.SegmentOverhead
+	maxDriveSize  = 16 << 40
+)
+
+// extentID is the row of a drive's chunk.
+func extentID(drive store.ID, chunk int64) store.ID {
+	return drive + store.ID(binary.BigEndian.AppendUint64(nil, uint64(chunk)))
+}
+
+// CreateDrive creates an empty drive. Its key is made with it.
+func (g *Gateway) CreateDrive(ctx context.Context, call *Call, req NewDrive) (Drive, error) {
+	const op = "gateway.CreateDrive"
+	if req.Size < 1 || req.Size > maxDriveSize {
+		return Drive{}, residency.Bad(op, "size_bytes", "must be 1 to 17592186044416 (16 TiB)")
+	}
+	if req.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return Drive{}, residency.E(op, residency.Internal, err)
+		}
+		if req.RequestID != "" { // the same request must choose the same name
+			id = uuid.NewSHA1(uuid.NameSpaceOID, []byte(call.Caller.ID+"\x00"+req.Tenant+"\x00"+req.RequestID))
+		}
+		req.ID = id.String()
+	}
+	a := &act{call: call, op: op, tenant: req.Tenant, drive: req.ID, exclusive: true, inbound: true}
+	var row driveRow
+	var version uint64
+	_, err := g.decide(ctx, a, func(t *txn) error {
+		var err error
+		row, version, err = t.createDrive(&req)
+		return err
+	})
+	if err != nil {
+		return Drive{}, err
+	}
+	return row.public(version), nil
+}
+
+func (t *txn) createDrive(req *NewDrive) (driveRow, uint64, error) {
+	digest := t.tk.ID("create-drive", req.ID, req.Name, fmt.Sprint(req.Size))
+	found, err := t.replay(req.RequestID, digest, func([]byte) {})
+	if err != nil {
+		return driveRow{}, 0, err
+	}
+	if found {
+		return t.readDrive()
+	}
+	if _, _, err := t.readDrive(); residency.KindOf(err) != residency.NotFound {
+		if err == nil {
+			err = residency.E(t.a.op, residency.AlreadyExists, nil)
+		}
+		return driveRow{}, 0, err
+	}
+	swept, err := t.noExtents()
+	if err != nil {
+		return driveRow{}, 0, err
+	}
+	if !swept {
+		return driveRow{}, 0, residency.E(t.a.op, residency.AlreadyExists, errors.New("a deleted drive of this name is still being swept"))
+	}
+	if _, err := t.home.region.Vault.CreateDrive(t.ctx, t.tk, t.drive); err != nil {
+		return driveRow{}, 0, residency.E(t.a.op, residency.KeysUnavailable, err)
+	}
+	row := driveRow{ID: req.ID, Name: req.Name, Size: req.Size, Created: t.now, Updated: t.now}
+	if err := t.putDrive(&row, 1); err != nil {
+		return driveRow{}, 0, err
+	}
+	return row, 1, t.remember(req.RequestID, digest, nil)
+}
+
+// noExtents reports whether nothing of a deleted drive of the same name is left.
+func (t *txn) noExtents() (bool, error) {
+	none := true
+	err := t.Scan(store.KindExtent, t.drive, "", func(store.ID, []byte) bool {
+		none = false
+		return false
+	})
+	return none, err
+}
+
+func (t *txn) putDrive(row *driveRow, version uint64) error {
+	return t.Put(store.KindDrive, t.drive, t.tk.SealFact(store.KindDrive, t.drive, version, row.encode()))
+}
+
+// readDrive reads the act's drive, or NOT_FOUND.
+func (t *txn) readDrive() (driveRow, uint64, error) {
+	sealed, err := t.Get(store.KindDrive, t.drive)
+	if errors.Is(err, store.ErrNotFound) {
+		return driveRow{}, 0, residency.E(t.a.op, residency.NotFound, nil)
+	}
+	if err != nil {
+		return driveRow{}, 0, err
+	}
+	return t.openDrive(t.drive, sealed)
+}
+
+func (t *txn) openDrive(id store.ID, sealed []byte) (driveRow, uint64, error) {
+	plain, version, err := t.tk.OpenFact(store.KindDrive, id, sealed)
+	if err != nil {
+		return driveRow{}, 0, err
+	}
+	row, err := decodeDrive(plain)
+	if err != nil {
+		return driveRow{}, 0, residency.E(t.a.op, residency.IntegrityFailure, err)
+	}
+	return row, version, nil
+}
+
+// GetDrive gives a drive's name, size and version.
+func (g *Gateway) GetDrive(ctx context.Context, call *Call, tenant, drive string) (Drive, error) {
+	var out Drive
+	a := &act{call: call, op: "gateway.GetDrive", tenant: tenant, drive: drive}
+	_, err := g.decide(ctx, a, func(t *txn) error {
+		row, version, err := t.readDrive()
+		out = row.public(version)
+		return err
+	})
+	if err != nil {
+		return Drive{}, err
+	}
+	return out, nil
+}
+
+// ListDrives lists a tenant's drives.
+func (g *Gateway) ListDrives(ctx context.Context, call *Call, tenant string, page Page) ([]Drive, string, error) {
+	var list []Drive
+	var next string
+	_, err := g.decide(ctx, &act{call: call, op: "gateway.ListDrives", tenant: tenant}, func(t *txn) error {
+		list = nil
+		p, err := t.page(page, "drives")
+		if err != nil {
+			return err
+		}
+		next, err = p.walk(t, store.KindDrive, "", func(id store.ID, sealed []byte) (bool, error) {
+			row, version, err := t.openDrive(id, sealed)
+			list = append(list, row.public(version))
+			return true, err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return list, next, nil
+}
+
+// DeleteDrive deletes a drive. When it returns, the drive's row is gone and its
+// key destroyed; the extents and blobs, unreadable now, are swept after.
+func (g *Gateway) DeleteDrive(ctx context.Context, call *Call, req DeleteDrive) error {
+	a := &act{call: call, op: "gateway.DeleteDrive", tenant: req.Tenant, drive: req.Drive, exclusive: true, inbound: true}
+	var destroyed error
+	t, err := g.decide(ctx, a, func(t *txn) error {
+		digest := t.tk.ID("delete-drive", req.Drive, expectation(req.Expected))
+		if found, err := t.replay(req.RequestID, digest, func([]byte) {}); found || err != nil {
+			return err
+		}
+		_, version, err := t.readDrive()
+		if err != nil {
+			return err
+		}
+		if !matches(req.Expected, true, version) {
+			return residency.E(a.op, residency.VersionMismatch, nil)
+		}
+		t.later(func(ctx context.Context) {
+			destroyed = t.home.region.Vault.DestroyDrive(ctx, t.home.tenant, t.drive)
+		})
+		return errors.Join(
+			t.Delete(store.KindDrive, t.drive),
+			t.Schedule(store.Task{At: t.now, Tenant: t.home.tenant, Kind: store.TaskSweepDrive, ID: t.drive}),
+			t.remember(req.RequestID, digest, nil))
+	})
+	if err != nil {
+		return err
+	}
+	if destroyed != nil { // the sweep destroys it; until then the caller must not believe it gone
+		e := residency.E(a.op, residency.KeysUnavailable, destroyed)
+		e.Decision = &t.decision
+		return e
+	}
+	return nil
+}
+
+// driveFacts says of a drive's bytes that they are held for what they are used
+// for when the policy's rule allows the purpose at all.
+func driveFacts(_ *txn, r residency.Requirement) (policy.Finding, bool, error) {
+	return policy.Finding{Met: true}, r == residency.RequirePurpose, nil
+}
+
+// driveKeys gives the keys of the act's drive.
+func (t *txn) driveKeys() (*seal.DriveKeys, error) {
+	keys, err := t.home.region.Vault.Drive(t.ctx, t.tk, t.drive)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, residency.E(t.a.op, residency.NotFound, nil)
+	}
+	if err != nil {
+		return nil, residency.E(t.a.op, residency.KeysUnavailable, err)
+	}
+	return keys, nil
+}
+
+// extents reads where a range of chunks is, the first to the last.
+func (t *txn) extents(first, last int64) (map[int64]extentRow, error) {
+	out := make(map[int64]extentRow)
+	var failed error
+	after := store.ID("")
+	if first > 0 {
+		after = extentID(t.drive, first-1)
+	}
+	err := t.Scan(store.KindExtent, t.drive, after, func(id store.ID, sealed []byte) bool {
+		chunk := int64(binary.BigEndian.Uint64([]byte(id[len(t.drive):])))
+		if chunk > last {
+			return false
+		}
+		var row extentRow
+		if row, failed = t.openExtent(id, sealed); failed != nil {
+			return false
+		}
+		out[chunk] = row
+		return true
+	})
+	if failed != nil {
+		err = failed
+	}
+	return out, err
+}
+
+func (t *txn) openExtent(id store.ID, sealed []byte) (extentRow, error) {
+	plain, _, err := t.tk.OpenFact(store.KindExtent, id, sealed)
+	if err != nil {
+		return extentRow{}, err
+	}
+	row, err := decodeExtent(plain)
+	if err != nil {
+		return extentRow{}, residency.E(t.a.op, residency.IntegrityFailure, err)
+	}
+	return row, nil
+}

@@ -1,0 +1,342 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/audit"
+	"github.com/domicile-project/domicile/residency/seal"
+	"github.com/domicile-project/domicile/residency/store"
+)
+
+// stream is a call that goes on after its decision: its intent is in the log
+// before its first byte, its lease is looked at before every byte after that,
+// and its outcome is in the log at the end, whoever has to write it.
+type stream struct {
+	g      *Gateway
+	op     string
+	call   *Call
+	id     uuid.UUID // of the decision
+	home   home
+	tk     *seal.TenantKeys
+	permit seal.Permit
+	intent audit.Entry
+
+	decision residency.Decision
+	consents []relied
+	bytes    atomic.Uint64
+	until    atomic.Int64  // when the lease lapses, by the gateway's elapsed clock
+	cutBy    atomic.Uint32 // the residency.Kind that cut the stream; 0 = none
+	renewed  chan struct{} // holds a token when the lease was renewed or cut
+}
+
+// The life of a stream's row: renewals keep it fresh; one that is not fresh
+// any more belonged to a gateway that died, and is closed by whichever finds it.
+const (
+	streamCheck = time.Minute      // when the agenda first looks
+	streamStale = 30 * time.Second // how old a renewal may be
+)
+
+func (g *Gateway) newStream(op string, call *Call) *stream {
+	return &stream{g: g, op: op, call: call, renewed: make(chan struct{}, 1)}
+}
+
+// open writes the stream's row, within the transaction of its decision.
+func (s *stream) open(t *txn, intent *audit.Entry) error {
+	id, err := uuid.Parse(t.decision.ID)
+	if err != nil {
+		return err
+	}
+	s.id, s.home, s.tk, s.permit, s.intent = id, t.home, t.tk, t.permit, *intent
+	s.decision, s.consents = t.decision, t.consents
+	s.intent.Place = 1 // its place is not settled yet; the entry that closes it gets its own
+	row := streamRow{Intent: s.intent.Append(nil), Renewed: t.now}
+	if err := t.Put(store.KindStream, s.row(), row.encode()); err != nil {
+		return err
+	}
+	return t.Schedule(s.task(t.now.Add(streamCheck)))
+}
+
+func (s *stream) row() store.ID { return newestFirst(s.id) }
+
+func (s *stream) task(at time.Time) store.Task {
+	return store.Task{At: at, Tenant: s.home.tenant, Kind: store.TaskCloseStream, ID: s.row()}
+}
+
+// check returns nil while the stream may go on: its lease has not lapsed and
+// nothing has cut it. It waits for a renewal that is late, no longer than a
+// decision may take. It is called before every send and every receive.
+func (s *stream) check(ctx context.Context) error {
+	if s.cutBy.Load() == 0 && int64(s.g.elapsed()) < s.until.Load() {
+		return ctx.Err()
+	}
+	late := time.NewTimer(s.g.limits.Decide)
+	defer late.Stop()
+	for {
+		if kind := residency.Kind(s.cutBy.Load()); kind != residency.OK {
+			return s.fail(kind, errors.New("the stream was cut"))
+		}
+		if int64(s.g.elapsed()) < s.until.Load() {
+			return ctx.Err()
+		}
+		select {
+		case <-s.renewed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-late.C:
+			return s.fail(residency.AuditUnavailable, errors.New("the stream's lease could not be renewed"))
+		}
+	}
+}
+
+func (s *stream) fail(kind residency.Kind, err error) error {
+	d := s.decision
+	if kind != residency.AuditUnavailable {
+		d.Allow, d.Reason = false, kind
+		d.Missing = residency.Set(residency.RequireConsent)
+	}
+	return &residency.Error{Op: s.op, Kind: kind, Err: err, Decision: &d}
+}
+
+// renew extends the lease; a time in the past does nothing.
+func (s *stream) renew(until time.Duration) {
+	for {
+		old := s.until.Load()
+		if int64(until) <= old || s.until.CompareAndSwap(old, int64(until)) {
+			break
+		}
+	}
+	s.wake()
+}
+
+// cut ends the stream at its next check. The first reason stands.
+func (s *stream) cut(kind residency.Kind) {
+	if s.cutBy.CompareAndSwap(0, uint32(kind)) {
+		s.g.metrics.streamsCut.WithLabelValues(kind.String()).Inc()
+	}
+	s.wake()
+}
+
+func (s *stream) wake() {
+	select {
+	case s.renewed <- struct{}{}:
+	default:
+	}
+}
+
+// end writes the stream's outcome, and whatever commit adds, in one transaction.
+// It works even when the call's context is gone. scope locks what commit needs.
+func (s *stream) end(ctx context.Context, how audit.StreamEnd, result residency.Kind, objects []store.Lock, commit func(*txn) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.g.limits.Decide)
+	defer cancel()
+	var t *txn
+	var failed error
+	err := s.home.cluster.Rows.Update(ctx, store.Scope{Tenant: s.home.tenant, Objects: objects}, func(tx store.Tx) error {
+		t = s.txn(ctx, tx)
+		failed = t.finish(s, how, result, commit)
+		return failed
+	})
+	if failed != nil {
+		return residency.E(s.op, residency.RegionUnavailable, failed)
+	}
+	if err != nil {
+		s.g.metrics.auditFailures.WithLabelValues(string(s.home.region.Name)).Inc()
+		return residency.E(s.op, residency.AuditUnavailable, err)
+	}
+	for _, f := range t.after {
+		f(ctx)
+	}
+	s.g.metrics.streamed(s)
+	return nil
+}
+
+// txn gives a transaction on the stream's behalf.
+func (s *stream) txn(ctx context.Context, tx store.Tx) *txn {
+	return &txn{
+		Tx: tx, ctx: ctx, g: s.g, a: &act{call: s.call, op: s.op, tenant: "?"},
+		home: s.home, now: tx.Now(), tk: s.tk, permit: s.permit,
+	}
+}
+
+// finish appends the outcome and removes the stream's row. A stream that
+// another gateway has closed meanwhile, since its renewals stopped, can commit nothing.
+func (t *txn) finish(s *stream, how audit.StreamEnd, result residency.Kind, commit func(*txn) error) error {
+	if _, err := t.Get(store.KindStream, s.row()); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return residency.E(s.op, residency.AuditUnavailable, errors.New("the stream was closed as abandoned"))
+		}
+		return err
+	}
+	if commit != nil {
+		if err := commit(t); err != nil {
+			return err
+		}
+	}
+	e := s.intent
+	e.Phase, e.Time, e.End, e.Result, e.Bytes = audit.Ended, t.now, how, result, s.bytes.Load()
+	return t.close(s.row(), s.task(s.intent.Time.Add(streamCheck)), &e)
+}
+
+// close removes a stream's row and task and appends its last entry.
+func (t *txn) close(row store.ID, task store.Task, e *audit.Entry) error {
+	if err := t.Delete(store.KindStream, row); err != nil {
+		return err
+	}
+	if err := t.Unschedule(task); err != nil {
+		return err
+	}
+	return t.Append(row, func(place uint64) []byte {
+		e.Place = place
+		return e.Append(make([]byte, 0, 448))
+	})
+}
+
+// keeper renews the leases of all streams of this gateway, in one transaction
+// per tenant, and cuts those that may not go on.
+type keeper struct {
+	g       *Gateway
+	mu      sync.Mutex
+	streams map[*stream]struct{}
+}
+
+func (k *keeper) add(s *stream) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.streams[s] = struct{}{}
+}
+
+func (k *keeper) remove(s *stream) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.streams, s)
+}
+
+// cut ends every stream here that rests on a consent. It is an optimisation:
+// without it the streams would end when their leases do.
+func (k *keeper) cut(consentID string, kind residency.Kind) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for s := range k.streams {
+		for _, c := range s.consents {
+			if c.id == consentID {
+				s.cut(kind)
+			}
+		}
+	}
+}
+
+// partition is one tenant's rows in one cluster.
+type partition struct {
+	rows   store.Rows
+	tenant store.Tenant
+}
+
+func (k *keeper) partitions() map[partition][]*stream {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make(map[partition][]*stream)
+	for s := range k.streams {
+		p := partition{s.home.cluster.Rows, s.home.tenant}
+		out[p] = append(out[p], s)
+	}
+	return out
+}
+
+// maxRenewals is how many tenants' leases are renewed at the same time.
+const maxRenewals = 32
+
+// renewAll renews every lease once. A renewal that fails is tried again at the
+// next pass; the lease lapses meanwhile, which stops the stream.
+func (k *keeper) renewAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxRenewals)
+	for p, streams := range k.partitions() {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := k.renew(ctx, p, streams); err != nil {
+				k.g.log.Warn("leases not renewed", "streams", len(streams), "error", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// verdict is what one renewal found about one stream.
+type verdict struct {
+	cut   residency.Kind
+	lease time.Duration
+}
+
+// renew looks again at everything that the streams of one tenant rest on. The
+// lease's time is taken before the look.
+func (k *keeper) renew(ctx context.Context, p partition, streams []*stream) error {
+	ctx, cancel := context.WithTimeout(ctx, k.g.limits.Decide)
+	defer cancel()
+	began := k.g.elapsed()
+	verdicts := make([]verdict, len(streams))
+	err := p.rows.Update(ctx, store.Scope{Tenant: p.tenant}, func(tx store.Tx) error {
+		for i, s := range streams {
+			var err error
+			if verdicts[i], err = s.txn(ctx, tx).look(s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, s := range streams {
+		if v := verdicts[i]; v.cut != residency.OK {
+			s.cut(v.cut)
+		} else {
+			s.renew(began + v.lease)
+		}
+	}
+	return nil
+}
+
+// look checks one stream's tenant and consents, and notes how far it has come.
+func (t *txn) look(s *stream) (verdict, error) {
+	if _, err := t.Get(store.KindStream, s.row()); errors.Is(err, store.ErrNotFound) {
+		return verdict{cut: residency.AuditUnavailable}, nil
+	} else if err != nil {
+		return verdict{}, err
+	}
+	if err := t.load(); err != nil {
+		return verdict{}, err
+	}
+	if err := t.tenantProblem(); err != nil {
+		return verdict{cut: residency.KindOf(err)}, nil
+	}
+	v := verdict{lease: t.g.limits.Lease}
+	for _, r := range s.consents {
+		c, _, err := t.readConsent(r.id)
+		if err != nil {
+			return verdict{}, err
+		}
+		if state := c.State(t.now); state != residency.ConsentActive {
+			return verdict{cut: cutReason(state)}, nil
+		}
+		v.lease = min(v.lease, c.Expires.Sub(t.now))
+	}
+	row := streamRow{Intent: s.intent.Append(nil), Bytes: s.bytes.Load(), Renewed: t.now}
+	return v, t.Put(store.KindStream, s.row(), row.encode())
+}
+
+func cutReason(state residency.ConsentState) residency.Kind {
+	switch state {
+	case residency.ConsentWithdrawn:
+		return residency.ConsentIsWithdrawn
+	case residency.ConsentExpired:
+		return residency.ConsentIsExpired
+	}
+	return residency.ConsentIsSuperseded
+}

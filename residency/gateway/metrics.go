@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/domicile-project/domicile/residency"
+)
+
+// metrics are what the gateway tells SREs. Labels come from closed sets alone:
+// never a tenant, a subject, a caller or an object.
+type metrics struct {
+	decisions         *prometheus.CounterVec
+	blocked           *prometheus.CounterVec
+	borderBytes       *prometheus.CounterVec
+	decisionSeconds   prometheus.Histogram
+	regionUp          *prometheus.GaugeVec
+	consents          *prometheus.GaugeVec
+	consentChanges    *prometheus.CounterVec
+	revocationSeconds prometheus.Histogram
+	streamsCut        *prometheus.CounterVec
+	auditEntries      *prometheus.CounterVec
+	auditFailures     *prometheus.CounterVec
+	driveBytes        *prometheus.CounterVec
+	keysCached        *prometheus.GaugeVec
+	policyInfo        *prometheus.GaugeVec
+}
+
+// seconds are the classic buckets, beside the native ones, that dashboards need.
+var seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 1.5, 2.5}
+
+func histogram(name, help string) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: seconds,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+	}
+}
+
+// newMetrics makes the metrics and registers them, unless r is nil.
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		decisions: counter("residency_decisions_total",
+			"Decisions made and recorded, by what was asked, the home (from), the destination (to) and the outcome.",
+			"action", "data_class", "from", "to", "outcome", "reason"),
+		blocked: counter("residency_blocked_transfers_total",
+			"Accesses that would have crossed a border and were refused.", "data_class", "from", "to", "reason"),
+		borderBytes: counter("residency_border_bytes_total",
+			"Bytes of plaintext that were permitted to leave their home jurisdiction.", "data_class", "from", "to"),
+		decisionSeconds: prometheus.NewHistogram(histogram("residency_decision_seconds",
+			"How long a decision took, from taking the locks to its audit entry being durable.")),
+		regionUp: gauge("residency_region_up",
+			"Whether the region's rows, blobs, keys, audit and policy answered when last asked (1) or not (0).", "region"),
+		consents: gauge("residency_consents",
+			"Recorded consents by where they stand, as of the last census.", "region", "kind", "state"),
+		consentChanges: counter("residency_consent_changes_total",
+			"Consents granted, superseded and withdrawn.", "region", "change"),
+		revocationSeconds: prometheus.NewHistogram(histogram("residency_revocation_seconds",
+			"How long a withdrawal took until nothing could rely on the consent any more.")),
+		streamsCut: counter("residency_streams_cut_total",
+			"Streams that were ended before their end, by reason.", "reason"),
+		auditEntries: counter("residency_audit_entries_total",
+			"Audit entries made durable by this gateway.", "region"),
+		auditFailures: counter("residency_audit_failures_total",
+			"Decisions that could not be made durable; each was answered UNAVAILABLE.", "region"),
+		driveBytes: counter("residency_drive_bytes_total",
+			"Bytes of drive data read and written by callers.", "region", "direction"),
+		keysCached: gauge("residency_keys_cached", "Keys held in memory.", "region"),
+		policyInfo: gauge("residency_policy_info", "1 for the policy version in force.", "region", "version"),
+	}
+	if r != nil {
+		r.MustRegister(m.decisions, m.blocked, m.borderBytes, m.decisionSeconds, m.regionUp, m.consents, m.consentChanges,
+			m.revocationSeconds, m.streamsCut, m.auditEntries, m.auditFailures, m.driveBytes, m.keysCached, m.policyInfo)
+	}
+	return m
+}
+
+// decided counts a decision and what its answer carries.
+func (m *metrics) decided(region residency.Region, d *residency.Decision, bytes uint64) {
+	from, to, outcome := d.From.String(), d.To.String(), "DENY"
+	if d.Allow {
+		outcome = "ALLOW"
+	}
+	m.decisions.WithLabelValues(d.Action.String(), d.DataClass.String(), from, to, outcome, d.Reason.String()).Inc()
+	m.auditEntries.WithLabelValues(string(region)).Inc()
+	switch {
+	case d.From == d.To:
+	case !d.Allow:
+		m.blocked.WithLabelValues(d.DataClass.String(), from, to, d.Reason.String()).Inc()
+	default:
+		m.borderBytes.WithLabelValues(d.DataClass.String(), from, to).Add(float64(bytes))
+	}
+}
+
+// streamed counts a stream that has ended.
+func (m *metrics) streamed(s *stream) {
+	n, d := float64(s.bytes.Load()), &s.decision
+	m.auditEntries.WithLabelValues(string(s.home.region.Name)).Inc()
+	direction := "read"
+	if d.Action == residency.Collect {
+		direction = "write"
+	}
+	m.driveBytes.WithLabelValues(string(s.home.region.Name), direction).Add(n)
+	if d.From != d.To {
+		m.borderBytes.WithLabelValues(d.DataClass.String(), d.From.String(), d.To.String()).Add(n)
+	}
+}
+
+func (m *metrics) consentChange(region residency.Region, change string) {
+	m.consentChanges.WithLabelValues(string(region), change).Inc()
+}

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/store"
+)
+
+// The bounds of a page, and how many rows one call looks at: a page may come
+// back short, even empty, with a token to go on from.
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	maxLook     = 10_000
+)
+
+const macSize = 16
+
+// pager walks one page of a list. Its tokens are bound to the caller, the
+// method and the filter: another's token is refused like a made-up one.
+type pager struct {
+	size  int
+	after store.ID
+	mac   func(after store.ID) store.ID
+}
+
+// page starts a page of a list of the act's tenant.
+func (t *txn) page(p Page, filter ...string) (*pager, error) {
+	return newPager(t.a, p, func(after store.ID) store.ID {
+		parts := append([]string{t.a.call.Caller.ID, t.a.call.Method, string(after), t.a.purpose.String()}, filter...)
+		return t.tk.ID("page", parts...)
+	})
+}
+
+// regionPage starts a page of a list of a region.
+func (g *Gateway) regionPage(a *act, p Page) (*pager, error) {
+	return newPager(a, p, func(after store.ID) store.ID {
+		mac := hmac.New(sha256.New, g.cfg.DirectoryKey)
+		for _, s := range []string{"page", a.call.Caller.ID, a.call.Method, string(a.region.Name), string(after)} {
+			mac.Write([]byte(s))
+			mac.Write([]byte{0})
+		}
+		return store.ID(mac.Sum(nil)[:macSize])
+	})
+}
+
+func newPager(a *act, p Page, mac func(store.ID) store.ID) (*pager, error) {
+	out := &pager{size: p.Size, mac: mac}
+	if out.size == 0 {
+		out.size = defaultPage
+	}
+	if out.size < 1 || out.size > maxPage {
+		return nil, residency.Bad(a.op, "page_size", "must be 0 to 1000")
+	}
+	if p.Token == "" {
+		return out, nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(p.Token)
+	if err == nil && len(raw) > macSize {
+		out.after = store.ID(raw[macSize:])
+		if subtle.ConstantTimeCompare(raw[:macSize], []byte(mac(out.after))) == 1 {
+			return out, nil
+		}
+	}
+	return nil, residency.Bad(a.op, "page_token", "must be the next_page_token of the same list, asked for by the same caller")
+}
+
+func (p *pager) token(after store.ID) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(p.mac(after) + after))
+}
+
+// walk calls visit with the rows of a kind under a prefix until the page is full, and
+// gives the token of the next page, or "" when nothing is left. visit says
+// whether the row became part of the page.
+func (p *pager) walk(t *txn, kind store.Kind, prefix store.ID, visit func(store.ID, []byte) (bool, error)) (string, error) {
+	var last store.ID
+	var failed error
+	n, looked, more := 0, 0, false
+	err := t.Scan(kind, prefix, p.after, func(id store.ID, value []byte) bool {
+		if n >= p.size || looked >= maxLook {
+			more = true
+			return false
+		}
+		looked++
+		var in bool
+		if in, failed = visit(id, value); failed != nil {
+			return false
+		}
+		if in {
+			n++
+		}
+		last = id
+		return true
+	})
+	if failed != nil {
+		err = failed
+	}
+	if err != nil || !more {
+		return "", err
+	}
+	return p.token(last), nil
+}

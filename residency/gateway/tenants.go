@@ -1,0 +1,281 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/consent"
+	"github.com/domicile-project/domicile/residency/policy"
+	"github.com/domicile-project/domicile/residency/store"
+)
+
+// RegisterTenant registers a tenant in the region that its residence decides
+// (clauses us-residents, eu-residents), or, with an agreement, in another.
+func (g *Gateway) RegisterTenant(ctx context.Context, call *Call, req NewTenant) (Tenant, error) {
+	const op = "gateway.RegisterTenant"
+	region, placement, err := g.placement(op, req)
+	if err != nil {
+		return Tenant{}, err
+	}
+	a := &act{
+		call: call, op: op, tenant: req.ID, region: region, inbound: true, governs: true,
+		refuse: func(*txn) *refusal { return misplaced(placement, req.Agreement) },
+	}
+	t, err := g.decide(ctx, a, func(t *txn) error { return t.register(req) })
+	if err != nil {
+		return Tenant{}, err
+	}
+	if err := g.activate(ctx, t); err != nil {
+		// The row is the truth and durable; whoever finds the reservation next repairs it.
+		g.log.Warn("directory entry not activated", "region", string(region.Name), "decision_id", t.decision.ID, "error", err)
+	}
+	return t.public(), nil
+}
+
+// placement chooses the region, and says on what terms its policy takes a
+// resident of that place.
+func (g *Gateway) placement(op string, req NewTenant) (*Region, policy.Placement, error) {
+	now := time.Now()
+	if req.Home != "" {
+		region := g.region(req.Home)
+		if region == nil {
+			return nil, policy.Placement{}, residency.Bad(op, "home_region", "must be one of "+g.regionNames())
+		}
+		p, err := g.activePolicy(region, now)
+		if err != nil {
+			return nil, policy.Placement{}, err
+		}
+		return region, p.Placement(req.Residence), nil
+	}
+	for i := range g.cfg.Regions {
+		region := &g.cfg.Regions[i]
+		p, err := g.activePolicy(region, now)
+		if err != nil {
+			return nil, policy.Placement{}, err
+		}
+		if place := p.Placement(req.Residence); place.Default {
+			return region, place, nil
+		}
+	}
+	return nil, policy.Placement{}, residency.Bad(op, "home_region",
+		"must be stated, with an agreement: no region is the default for this residence")
+}
+
+// misplaced says why a tenant may not be homed where it is to be.
+func misplaced(p policy.Placement, agreement *consent.Evidence) *refusal {
+	switch {
+	case !p.Permitted && !p.Default:
+		return &refusal{reason: residency.PlacementNotPermitted, clause: p.Clause}
+	case p.Agreement && agreement == nil:
+		return &refusal{
+			reason: residency.AgreementRequired, clause: p.Clause,
+			missing: residency.Set(residency.RequireAgreement),
+		}
+	}
+	return nil
+}
+
+// register writes the tenant's row. The name is reserved in the directory
+// first: a crash in between leaves a reservation that the next registration takes over.
+func (t *txn) register(req NewTenant) error {
+	if t.exists {
+		return t.registered(req)
+	}
+	if err := t.reserve(); err != nil {
+		return err
+	}
+	tk, err := t.home.region.Vault.CreateTenant(t.ctx, t.home.tenant)
+	if err != nil {
+		return residency.E(t.a.op, residency.KeysUnavailable, err)
+	}
+	t.hold(tk)
+	t.row = tenantRow{
+		ID: req.ID, Residence: req.Residence, Region: t.home.region.Name,
+		State: TenantActive, Epoch: 1, Created: t.now, Agreement: t.agreement(req),
+	}
+	if err := t.Put(store.KindTenant, "", tk.SealFact(store.KindTenant, "", 1, t.row.encode())); err != nil {
+		return err
+	}
+	t.exists = true
+	return t.remember(req.RequestID, t.registration(req), nil)
+}
+
+// registered answers a registration of a tenant that is there: the repeated
+// call gets its first result, any other learns that the name is taken.
+func (t *txn) registered(req NewTenant) error {
+	found, err := t.replay(req.RequestID, t.registration(req), func([]byte) {})
+	if err != nil || found {
+		return err
+	}
+	return residency.E(t.a.op, residency.AlreadyExists, nil)
+}
+
+func (t *txn) registration(req NewTenant) store.ID {
+	parts := []string{req.ID, req.Residence.String(), string(req.Home)}
+	if e := req.Agreement; e != nil {
+		parts = append(parts, e.Method, e.Grantor, e.NoticeLanguage, e.NoticeDigest, e.Stated.String())
+	}
+	return t.tk.ID("registration", parts...)
+}
+
+// agreement records the tenant's agreement as a consent of its own kind.
+func (t *txn) agreement(req NewTenant) []byte {
+	if req.Agreement == nil {
+		return nil
+	}
+	c := consent.Consent{
+		Kind: residency.ResidenceAgreement, WholeTenant: true, From: req.Residence, To: t.home.region.Jurisdiction,
+		Classes:  residency.DataClassSet(residency.PersonalInformation, residency.VirtualDriveData, residency.AccountData),
+		Evidence: *req.Agreement, PolicyVersion: t.policy.Version, Granted: t.now, GrantedBy: t.a.call.Caller.ID,
+	}
+	if c.Evidence.Stated.IsZero() {
+		c.Evidence.Stated = t.now
+	}
+	return c.Encode()
+}
+
+// reserve takes the tenant's name in the directory, or takes over a reservation
+// that never became a tenant.
+func (t *txn) reserve() error {
+	want := store.Placement{
+		Region: t.home.region.Name, Cluster: t.home.cluster.Name, Epoch: 1,
+		State: store.PlacementReserved, Time: t.now,
+	}
+	there, err := t.g.cfg.Directory.Reserve(t.ctx, t.home.tenant, want)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, store.ErrExists):
+		return residency.E(t.a.op, residency.RegionUnavailable, err)
+	case there.Region == want.Region && there.Cluster == want.Cluster:
+		return nil // ours, from before a crash: the row is not there
+	case there.State == store.PlacementReserved && t.now.Sub(there.Time) > reservationAge:
+		return t.takeOver(there, want)
+	}
+	return residency.E(t.a.op, residency.AlreadyExists, nil)
+}
+
+// reservationAge is how long a registration elsewhere may take before its
+// reservation counts as abandoned.
+const reservationAge = time.Minute
+
+// takeOver replaces a reservation elsewhere that never became a tenant.
+func (t *txn) takeOver(there, want store.Placement) error {
+	h, err := t.g.place(t.home.tenant, there)
+	if err != nil {
+		return residency.E(t.a.op, residency.AlreadyExists, nil)
+	}
+	err = h.cluster.Rows.View(t.ctx, store.Scope{Tenant: h.tenant}, func(tx store.Tx) error {
+		_, err := tx.Get(store.KindTenant, "")
+		return err
+	})
+	if !errors.Is(err, store.ErrNotFound) {
+		return residency.E(t.a.op, residency.AlreadyExists, err)
+	}
+	if err := t.g.cfg.Directory.Update(t.ctx, t.home.tenant, there, want); err != nil {
+		return residency.E(t.a.op, residency.AlreadyExists, nil)
+	}
+	return nil
+}
+
+// activate says in the directory that the tenant's row exists.
+func (g *Gateway) activate(ctx context.Context, t *txn) error {
+	old, err := g.cfg.Directory.Find(ctx, t.home.tenant)
+	if err != nil || old.State == store.PlacementActive {
+		return err
+	}
+	active := old
+	active.State = store.PlacementActive
+	return g.cfg.Directory.Update(ctx, t.home.tenant, old, active)
+}
+
+// public gives the tenant as callers see it.
+func (t *txn) public() Tenant {
+	return publicTenant(&t.row, t.home.region, t.policy)
+}
+
+func publicTenant(r *tenantRow, region *Region, p *policy.Policy) Tenant {
+	return Tenant{
+		ID: r.ID, Residence: r.Residence, Home: region.Name, Jurisdiction: region.Jurisdiction,
+		Controller: region.Controller, PolicyVersion: p.Version, State: r.State, Created: r.Created,
+	}
+}
+
+// GetTenant gives one tenant's registration.
+func (g *Gateway) GetTenant(ctx context.Context, call *Call, tenant string) (Tenant, error) {
+	t, err := g.decide(ctx, &act{call: call, op: "gateway.GetTenant", tenant: tenant}, func(*txn) error { return nil })
+	if err != nil {
+		return Tenant{}, err
+	}
+	return t.public(), nil
+}
+
+// ListTenants lists the tenants of one region that the caller may see, in the
+// order of their pseudonyms.
+func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Region, page Page) ([]Tenant, string, error) {
+	const op = "gateway.ListTenants"
+	region := g.region(name)
+	if region == nil {
+		return nil, "", residency.Bad(op, "region", "must be one of "+g.regionNames())
+	}
+	a := &act{call: call, op: op, region: region}
+	var p *pager
+	t, err := g.decide(ctx, a, func(*txn) error {
+		var err error
+		p, err = g.regionPage(a, page)
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	var after store.Tenant
+	copy(after[:], p.after)
+	list := make([]Tenant, 0, p.size)
+	next, looked := "", 0
+	var last store.Tenant
+	var failed error
+	err = g.cfg.Directory.List(ctx, name, after, func(id store.Tenant, place store.Placement) bool {
+		if len(list) >= p.size || looked >= maxLook {
+			next = p.token(store.ID(last[:]))
+			return false
+		}
+		looked, last = looked+1, id
+		var row *tenantRow
+		if row, failed = g.readTenant(ctx, region, id, place); failed != nil {
+			return false
+		}
+		if row != nil && call.Caller.Sees != nil && call.Caller.Sees(row.ID) {
+			list = append(list, publicTenant(row, region, t.policy))
+		}
+		return true
+	})
+	if failed != nil {
+		err = failed
+	}
+	if err != nil {
+		return nil, "", residency.E(op, residency.RegionUnavailable, err)
+	}
+	return list, next, nil
+}
+
+// readTenant reads a tenant's row, or gives nil when it has none.
+func (g *Gateway) readTenant(ctx context.Context, region *Region, id store.Tenant, place store.Placement) (*tenantRow, error) {
+	h, err := g.place(id, place)
+	if err != nil {
+		return nil, err
+	}
+	t := &txn{g: g, a: &act{op: "gateway.readTenant", tenant: "?"}, home: h}
+	if err := t.keys(ctx); err != nil {
+		return nil, err
+	}
+	err = h.cluster.Rows.View(ctx, store.Scope{Tenant: id}, func(tx store.Tx) error {
+		t.Tx = tx
+		return t.load()
+	})
+	if err != nil || !t.exists {
+		return nil, err
+	}
+	return &t.row, nil
+}
