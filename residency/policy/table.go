@@ -48,13 +48,13 @@ type table struct {
 // sizesOf gives the size of each dimension for a file that names so many jurisdictions.
 func sizesOf(named int) cell {
 	return cell{
-		byAction:    residency.NumActions - 1,
-		byClass:     residency.NumDataClasses - 1,
+		byAction:    numActions,
+		byClass:     numClasses,
 		byPlace:     uint8(placeNamed + named),
-		byPurpose:   residency.NumPurposes,
-		bySource:    residency.NumSources - 1,
-		byRecipient: residency.NumRecipientKinds,
-		byParty:     residency.NumParties - 1,
+		byPurpose:   numPurposes,
+		bySource:    numSources,
+		byRecipient: numRecipients,
+		byParty:     numParties,
 	}
 }
 
@@ -92,7 +92,7 @@ func (t *table) number(v verdict, numbers map[verdict]uint16) uint16 {
 	return n
 }
 
-// each calls f with every cell, in the order of their numbers.
+// each calls f with every cell, in ascending order of their numbers: the last dimension varies fastest.
 func (t *table) each(f func(cell)) {
 	var c cell
 	for {
@@ -168,30 +168,38 @@ var (
 	unavailable = verdict{reason: residency.PolicyUnavailable} // no policy
 )
 
-// locate gives the cell of a query; false when one of its values is unset or
-// unknown. It fills in the values that the zero value stands for.
-func (t *table) locate(q Query) (cell, bool) {
-	if q.Source == residency.SourceUnspecified {
-		q.Source = residency.Provided
+// The sizes of the dimensions that are the same for every file.
+const (
+	numActions    = residency.NumActions - 1
+	numClasses    = residency.NumDataClasses - 1
+	numPurposes   = residency.NumPurposes
+	numSources    = residency.NumSources - 1
+	numRecipients = residency.NumRecipientKinds
+	numParties    = residency.NumParties - 1
+)
+
+// locate gives the number of a query's cell; false when one of its values is unset or
+// unknown. It fills in the values that the zero value stands for. Written out, because it is on the path of every decision.
+func (t *table) locate(q Query) (int, bool) {
+	action, class := uint(q.Action)-1, uint(q.DataClass)-1 // 0 wraps to beyond every size
+	place, purpose := uint(t.placeOf(q.To)), uint(q.Purpose)
+	recipient := uint(q.Recipient)
+	source, party := uint(q.Source), uint(q.Party)
+	if source == 0 {
+		source = uint(residency.Provided)
 	}
-	if q.Party == residency.PartyUnspecified {
-		q.Party = residency.ProviderParty
+	if party == 0 {
+		party = uint(residency.ProviderParty)
 	}
-	c := cell{
-		byAction:    uint8(q.Action) - 1, // 0 wraps to 255, which is no value
-		byClass:     uint8(q.DataClass) - 1,
-		byPlace:     t.placeOf(q.To),
-		byPurpose:   uint8(q.Purpose),
-		bySource:    uint8(q.Source) - 1,
-		byRecipient: uint8(q.Recipient),
-		byParty:     uint8(q.Party) - 1,
+	source, party = source-1, party-1
+	places := uint(t.sizes[byPlace])
+	if action >= numActions || class >= numClasses || place >= places || purpose >= numPurposes ||
+		source >= numSources || recipient >= numRecipients || party >= numParties {
+		return 0, false
 	}
-	for d, v := range c {
-		if v >= t.sizes[d] {
-			return c, false
-		}
-	}
-	return c, true
+	i := (action*numClasses+class)*places + place
+	i = (i*numPurposes+purpose)*numSources + source
+	return int((i*numRecipients+recipient)*numParties + party), true
 }
 
 // at gives a cell's verdict.
@@ -208,9 +216,9 @@ func (p *Policy) find(q Query) *verdict {
 	if p == nil || len(p.table.cells) == 0 {
 		return &unavailable
 	}
-	c, ok := p.table.locate(q)
+	i, ok := p.table.locate(q)
 	if !ok {
 		return &malformed
 	}
-	return p.table.at(c)
+	return &p.table.verdicts[p.table.cells[i]]
 }
