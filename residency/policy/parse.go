@@ -338,8 +338,8 @@ func word(n ast.Node) string {
 }
 
 func lineOf(n ast.Node) int {
-	if t := n.GetToken(); t != nil && t.Position != nil {
-		return t.Position.Line
+	if pos := position(n); pos != nil {
+		return pos.Line
 	}
 	return 0
 }

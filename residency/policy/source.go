@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // FileError says what is wrong in a policy file, where, and what would be right.
@@ -44,10 +45,22 @@ func (s *source) fail(at ast.Node, format string, args ...any) {
 		return
 	}
 	e := &FileError{Line: 1, Column: 1, Problem: fmt.Sprintf(format, args...)}
-	if at != nil && at.GetToken() != nil && at.GetToken().Position != nil {
-		e.Line, e.Column = at.GetToken().Position.Line, at.GetToken().Position.Column
+	if pos := position(at); pos != nil {
+		e.Line, e.Column = pos.Line, pos.Column
 	}
 	s.err = e
+}
+
+// position gives where a node begins, or nil. The YAML parser places a mapping at
+// the colon after its first key; here it begins at that key.
+func position(n ast.Node) *token.Position {
+	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 && !m.IsFlowStyle {
+		n = m.Values[0].Key
+	}
+	if n == nil || n.GetToken() == nil {
+		return nil
+	}
+	return n.GetToken().Position
 }
 
 // root gives a file's one top-level mapping.
