@@ -1,0 +1,236 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// movedByTour are the metrics that the tour moves, with the label that one of
+// the series that moved must have.
+var movedByTour = []struct{ name, label string }{
+	{"residency_decisions_total", `outcome="ALLOW"`},
+	{"residency_decisions_total", `reason="CROSS_BORDER_CONSENT_REQUIRED"`},
+	{"residency_decisions_total", `reason="CONSENT_WITHDRAWN"`},
+	{"residency_blocked_transfers_total", `from="CH"`},
+	{"residency_border_bytes_total", `data_class="PERSONAL_INFORMATION"`},
+	{"residency_border_bytes_total", `data_class="VIRTUAL_DRIVE_DATA"`},
+	{"residency_decision_seconds_count", ""},
+	{"residency_store_seconds_count", `region="ch"`},
+	{"residency_store_seconds_count", `region="us"`},
+	{"residency_region_up", `region="ch"`},
+	{"residency_region_up", `region="us"`},
+	{"residency_consents", `state="WITHDRAWN"`},
+	{"residency_consent_changes_total", `change="granted"`},
+	{"residency_consent_changes_total", `change="withdrawn"`},
+	{"residency_revocation_seconds_count", ""},
+	{"residency_streams_cut_total", `reason="CONSENT_WITHDRAWN"`},
+	{"residency_audit_entries_total", `region="ch"`},
+	{"residency_audit_entries_total", `region="us"`},
+	{"residency_drive_bytes_total", `direction="read"`},
+	{"residency_drive_bytes_total", `direction="write"`},
+	{"residency_keys_cached", `region="ch"`},
+	{"residency_certificate_expiry_seconds", `use=`},
+	{"residency_policy_info", `version="ch-2012-05-02"`},
+	{"grpc_server_started_total", `grpc_method="GetRecord"`},
+	{"grpc_server_handled_total", `grpc_code="PermissionDenied"`},
+	{"grpc_server_handling_seconds_count", `grpc_method="GetRecord"`},
+	{"go_goroutines", ""},
+	{"process_resident_memory_bytes", ""},
+}
+
+// labels are all that a residency metric may have: each from a closed set, none
+// that names a tenant, a person, a caller or an object.
+var labels = []string{
+	"action", "change", "class", "code", "data_class", "direction", "from", "kind", "le", "operation", "outcome", "reason",
+	"region", "result", "state", "store", "to", "use", "version", "what", "goversion", "revision",
+}
+
+// After the tour the metrics have moved, name nobody, and satisfy promtool.
+func TestMetricsAfterTheTour(t *testing.T) {
+	bin := programsForMetrics(t)
+	data := filepath.Join(t.TempDir(), "data")
+	admin := serveForMetrics(t, bin, data)
+	tour := exec.CommandContext(t.Context(), filepath.Join(bin, "domicile"), "tour", "--data", data)
+	if out, err := tour.CombinedOutput(); err != nil {
+		t.Fatalf("domicile tour: %v\n%s", err, out)
+	}
+	var text []byte
+	for wait := 100 * time.Millisecond; ; wait *= 2 { // gauges are counted from time to time
+		text = scrape(t, admin)
+		missing := unmoved(text)
+		if len(missing) == 0 {
+			break
+		}
+		if wait > 30*time.Second {
+			t.Fatalf("not moved by the tour: %s\n%s", strings.Join(missing, ", "), residencyLines(text))
+		}
+		time.Sleep(wait)
+	}
+	checkLabels(t, text)
+	promtoolCheck(t, text)
+}
+
+func unmoved(text []byte) []string {
+	var missing []string
+	for _, want := range movedByTour {
+		if !moved(text, want.name, want.label) {
+			missing = append(missing, want.name+"{"+want.label+"}")
+		}
+	}
+	return missing
+}
+
+// moved reports whether a series of the name and label has a value above zero.
+func moved(text []byte, name, label string) bool {
+	for line := range bytes.Lines(text) {
+		s := strings.TrimSpace(string(line))
+		rest, ok := strings.CutPrefix(s, name)
+		if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' || !strings.Contains(rest, label) {
+			continue
+		}
+		if v, err := strconv.ParseFloat(s[strings.LastIndexByte(s, ' ')+1:], 64); err == nil && v > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// checkLabels refuses labels that are not from a closed set.
+func checkLabels(t *testing.T, text []byte) {
+	t.Helper()
+	for line := range bytes.Lines(text) {
+		s := string(line)
+		open, end := strings.IndexByte(s, '{'), strings.LastIndexByte(s, '}')
+		if !strings.HasPrefix(s, "residency_") || open < 0 || end < open {
+			continue
+		}
+		for pair := range strings.SplitSeq(s[open+1:end], ",") {
+			name, value, ok := strings.Cut(pair, "=")
+			known := false
+			for _, l := range labels {
+				known = known || l == name
+			}
+			if ok && !known {
+				t.Errorf("label %s of %s is not one of the closed sets", name, s[:open])
+			}
+			if strings.Contains(value, "alpine-") || strings.Contains(value, "prairie-") || strings.Contains(value, "spiffe:") {
+				t.Errorf("%s names somebody: %s", s[:open], value)
+			}
+		}
+	}
+}
+
+func residencyLines(text []byte) string {
+	var b strings.Builder
+	for line := range bytes.Lines(text) {
+		if bytes.HasPrefix(line, []byte("residency_")) && !bytes.Contains(line, []byte("_bucket{")) {
+			b.Write(line)
+		}
+	}
+	return b.String()
+}
+
+// promtoolCheck passes the metrics to promtool, which the Makefile installs.
+func promtoolCheck(t *testing.T, text []byte) {
+	t.Helper()
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("DOMICILE_TOOLS") != "" {
+			t.Fatal("promtool is not installed")
+		}
+		t.Skip("promtool is not installed; make test installs it")
+	}
+	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+	cmd.Stdin = bytes.NewReader(text)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("promtool check metrics: %v", err)
+	}
+	for line := range bytes.Lines(out) { // it also reviews what the Go client library names
+		if bytes.HasPrefix(line, []byte("residency_")) || bytes.HasPrefix(line, []byte("grpc_")) {
+			t.Errorf("promtool: %s", bytes.TrimSpace(line))
+		}
+	}
+}
+
+func scrape(t *testing.T, admin string) []byte {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+admin+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("/metrics: %s, %v", answer.Status, err)
+	}
+	return text
+}
+
+// programsForMetrics builds both programs.
+func programsForMetrics(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-o", dir, "./server/domiciled", "./client/domicile")
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// serveForMetrics starts a gateway on the embedded default and gives the address
+// of its admin listener.
+func serveForMetrics(t *testing.T, bin, data string) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "domiciled"), "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		for lines := bufio.NewScanner(said); lines.Scan(); {
+			t.Log(lines.Text())
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-drained
+		cmd.Wait()
+	})
+	for range 600 {
+		if b, err := os.ReadFile(filepath.Join(data, "addresses.json")); err == nil {
+			var addresses struct{ Admin string }
+			if err := json.Unmarshal(b, &addresses); err != nil {
+				t.Fatal(err)
+			}
+			return addresses.Admin
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("the gateway did not serve within 30 s")
+	return ""
+}
