@@ -142,6 +142,7 @@ type Limits struct {
 	Deadline         time.Duration `yaml:"deadline"`          // of a unary call that states none. Default 10s
 	MaxDeadline      time.Duration `yaml:"max_deadline"`      // longer ones of unary calls are cut to it. Default 1m, at most 10m
 	StreamLifetime   time.Duration `yaml:"stream_lifetime"`   // the longest a drive stream may last. Default 1h, at most 24h
+	StreamIdle       time.Duration `yaml:"stream_idle"`       // the longest a drive stream waits for its caller to send or take the next message. Default 1m, at most 1h
 	KeepaliveMin     time.Duration `yaml:"keepalive_min"`     // a client that pings more often is disconnected. Default 10s, 1s to 5m
 	Idle             time.Duration `yaml:"idle"`              // connections without a call are closed after it. Default 15m, at most 24h
 	Drain            time.Duration `yaml:"drain"`             // how long a stop waits for calls before it cuts them. Default 20s, at most 10m

@@ -53,8 +53,8 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// withDefaults gives the limits with every zero replaced.
-func (l Limits) withDefaults() Limits {
+// WithDefaults gives the limits with every zero replaced.
+func (l Limits) WithDefaults() Limits {
 	for _, b := range l.bounds() {
 		b.fill()
 	}
@@ -100,6 +100,7 @@ func (l *Limits) bounds() []bound {
 		bounded[time.Duration]{"deadline", &l.Deadline, 10 * time.Second, 10 * time.Millisecond, 10 * time.Minute},
 		bounded[time.Duration]{"max_deadline", &l.MaxDeadline, time.Minute, 10 * time.Millisecond, 10 * time.Minute},
 		bounded[time.Duration]{"stream_lifetime", &l.StreamLifetime, time.Hour, time.Second, 24 * time.Hour},
+		bounded[time.Duration]{"stream_idle", &l.StreamIdle, time.Minute, 10 * time.Millisecond, time.Hour},
 		bounded[time.Duration]{"keepalive_min", &l.KeepaliveMin, 10 * time.Second, time.Second, 5 * time.Minute},
 		bounded[time.Duration]{"idle", &l.Idle, 15 * time.Minute, time.Second, 24 * time.Hour},
 		bounded[time.Duration]{"drain", &l.Drain, 20 * time.Second, 10 * time.Millisecond, 10 * time.Minute},

@@ -37,7 +37,7 @@ func Load(name string, environ []string) (*Config, error) {
 	if err := c.fromEnvironment(environ); err != nil {
 		return nil, err
 	}
-	c.Limits = c.Limits.withDefaults()
+	c.Limits = c.Limits.WithDefaults()
 	c.resolve(folder)
 	return c, c.Validate()
 }

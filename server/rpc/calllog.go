@@ -1,0 +1,83 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/gateway"
+	"github.com/domicile-project/domicile/server/redact"
+)
+
+// callLog writes one line for each denied access, each change of state, and each
+// failure of ours; nothing that a caller sent is in it. Lines are limited, so that a caller
+// cannot fill a disk with refusals; what was left out is counted in the next line.
+type callLog struct {
+	*slog.Logger
+	mu    sync.Mutex
+	limit redact.Limit
+}
+
+func newCallLog(log *slog.Logger) *callLog {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &callLog{Logger: log, limit: redact.Limit{PerSecond: 200, Burst: 1000}}
+}
+
+// outcome writes what there is to say about a call that ended.
+func (l *callLog) outcome(m *method, call *gateway.Call, err error) {
+	if err == nil {
+		if m.changes {
+			l.write(slog.LevelInfo, "state changed", m, call, residency.OK, nil)
+		}
+		return
+	}
+	var e *residency.Error
+	if !errors.As(err, &e) {
+		if _, ok := contextCode(err); !ok {
+			l.write(slog.LevelError, "call failed", m, call, residency.Internal, err)
+		}
+		return
+	}
+	switch code := statusOf(err).Code(); code {
+	case codes.PermissionDenied, codes.Unauthenticated:
+		l.write(slog.LevelInfo, "access denied", m, call, e.Kind, nil)
+	case codes.Internal, codes.DataLoss:
+		l.write(slog.LevelError, "call failed", m, call, e.Kind, err)
+	case codes.Unavailable, codes.ResourceExhausted:
+		l.write(slog.LevelWarn, "call not served", m, call, e.Kind, err)
+	}
+}
+
+func (l *callLog) write(level slog.Level, text string, m *method, call *gateway.Call, kind residency.Kind, err error) {
+	if !l.Enabled(context.Background(), level) {
+		return
+	}
+	l.mu.Lock()
+	suppressed, ok := l.limit.Take(time.Now())
+	l.mu.Unlock()
+	if !ok {
+		return
+	}
+	attrs := append(make([]slog.Attr, 0, 12), slog.String("method", m.full), slog.String("caller", call.Caller.ID))
+	if kind != residency.OK {
+		attrs = append(attrs, slog.String("reason", kind.String()))
+	}
+	if d := call.Decision; d.ID != "" {
+		attrs = append(attrs, slog.String("decision", d.ID), slog.String("clause", d.Clause),
+			slog.String("data_class", d.DataClass.String()), slog.String("from", d.From.String()), slog.String("to", d.To.String()))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.Any("err", err))
+	}
+	if suppressed > 0 {
+		attrs = append(attrs, slog.Int("suppressed", suppressed))
+	}
+	l.LogAttrs(context.Background(), level, text, attrs...)
+}

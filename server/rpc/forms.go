@@ -1,0 +1,94 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/domicile-project/domicile/residency"
+)
+
+// maxViolations is the most that one refusal lists, and maxListed the largest
+// message, in bytes, whose violations are all looked for. Beyond that the first is told.
+const (
+	maxViolations = 32
+	maxListed     = 16 << 10
+)
+
+// forms checks requests by the rules that the protos state. Safe for concurrent use.
+type forms struct {
+	first protovalidate.Validator // stops at the first violation
+	all   protovalidate.Validator
+}
+
+// newForms compiles the rules of every request, so that no call pays for it
+// and a rule that does not compile stops the start.
+func newForms(requests []protoreflect.MessageDescriptor) (*forms, error) {
+	first, err := protovalidate.New(protovalidate.WithMessageDescriptors(requests...), protovalidate.WithFailFast())
+	if err != nil {
+		return nil, fmt.Errorf("rpc: validation rules: %w", err)
+	}
+	all, err := protovalidate.New(protovalidate.WithMessageDescriptors(requests...))
+	if err != nil {
+		return nil, fmt.Errorf("rpc: validation rules: %w", err)
+	}
+	return &forms{first, all}, nil
+}
+
+// check gives nil for a request that keeps every rule, else a BadRequest that
+// names the fields and what would be right, never a value.
+func (f *forms) check(m proto.Message) *residency.Error {
+	err := f.first.Validate(m)
+	if err == nil {
+		return nil
+	}
+	if proto.Size(m) <= maxListed {
+		err = f.all.Validate(m)
+	}
+	var invalid *protovalidate.ValidationError
+	if !errors.As(err, &invalid) {
+		return residency.E("rpc.gate", residency.Internal, err)
+	}
+	bad := &residency.Error{Op: "rpc.gate", Kind: residency.BadRequest}
+	for _, v := range invalid.Violations[:min(len(invalid.Violations), maxViolations)] {
+		bad.Violations = append(bad.Violations, residency.Violation{
+			Field:       fieldName(v.Proto.GetField()),
+			Description: describe(v.Proto),
+		})
+	}
+	return bad
+}
+
+// describe gives what would be right, as the rule's own fixed text says it.
+func describe(v *validate.Violation) string {
+	if text := v.GetMessage(); text != "" {
+		return text
+	}
+	return "breaks the rule " + v.GetRuleId()
+}
+
+// fieldName gives a field's path. A map's key is left out: it is what the caller
+// sent and may be personal.
+func fieldName(p *validate.FieldPath) string {
+	var b strings.Builder
+	for i, e := range p.GetElements() {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(e.GetFieldName())
+		switch e.WhichSubscript() {
+		case 0:
+		case validate.FieldPathElement_Index_case:
+			b.WriteString("[" + strconv.FormatUint(e.GetIndex(), 10) + "]")
+		default:
+			b.WriteString("[…]")
+		}
+	}
+	return b.String()
+}

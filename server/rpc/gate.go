@@ -1,0 +1,325 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/gateway"
+	"github.com/domicile-project/domicile/server/config"
+)
+
+// decisionTrailer carries the decision's identifier: in the trailer of every decided
+// call, and of streams in the initial metadata too.
+const decisionTrailer = "residency-decision-id"
+
+// shave is how much of a caller's deadline is kept back, so that an answer
+// reaches the caller before it gives up.
+const shave = 5 * time.Millisecond
+
+// gate decides which calls reach a handler. Its order is the contract's:
+// identity, permission and tenant list, form.
+type gate struct {
+	methods map[string]*method
+	callers *Callers
+	forms   *forms
+	limits  config.Limits
+	log     *callLog
+	metrics *metrics
+	now     func() time.Time
+
+	inFlight atomic.Int64
+	streams  atomic.Int64
+}
+
+// gateError makes the refusals that come before any decision.
+func gateError(kind residency.Kind) *residency.Error {
+	return &residency.Error{Op: "rpc.gate", Kind: kind}
+}
+
+// callKey is where a handler finds its call.
+type callKey struct{}
+
+// callOf gives the call that the gate let through.
+func callOf(ctx context.Context) *gateway.Call {
+	call, _ := ctx.Value(callKey{}).(*gateway.Call)
+	return call
+}
+
+// callContext is a context that carries a call.
+type callContext struct {
+	context.Context
+	call *gateway.Call
+}
+
+func (c *callContext) Value(key any) any {
+	if key == (callKey{}) {
+		return c.call
+	}
+	return c.Context.Value(key)
+}
+
+// unary is the one interceptor of unary calls.
+func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	m := g.methods[info.FullMethod]
+	if m == nil {
+		return g.exempt(ctx, info.FullMethod, func() (any, error) { return handler(ctx, req) })
+	}
+	series := g.metrics.begin(m)
+	series.received.Inc()
+	call := &gateway.Call{Method: m.full, Action: m.action, Class: m.class}
+	defer func() {
+		if p := recover(); p != nil {
+			resp, err = nil, g.panicked(m, p)
+		}
+		resp, err = g.finish(ctx, series, m, call, resp, err)
+	}()
+	if err := g.enter(&g.inFlight, g.limits.InFlight); err != nil {
+		return nil, err
+	}
+	defer g.inFlight.Add(-1)
+	message, ok := req.(proto.Message)
+	if !ok {
+		return nil, residency.E("rpc.gate", residency.Internal, fmt.Errorf("request is a %T", req))
+	}
+	who, err := g.admit(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	call.Caller = who.known
+	if err := g.examine(m, who, message); err != nil {
+		return nil, err
+	}
+	ctx, cancel := g.deadline(ctx)
+	defer cancel()
+	return handler(&callContext{ctx, call}, req)
+}
+
+// finish tells the outcome of a unary call: trailer, log, metrics, status.
+func (g *gate) finish(ctx context.Context, s running, m *method, call *gateway.Call, resp any, err error) (any, error) {
+	if call.Decision.ID != "" {
+		_ = grpc.SetTrailer(ctx, metadata.MD{decisionTrailer: []string{call.Decision.ID}}) // fails only on a dead stream
+	}
+	g.log.outcome(m, call, err)
+	if err != nil {
+		st := statusOf(err)
+		s.end(st.Code())
+		return nil, st.Err()
+	}
+	s.sent.Inc()
+	s.end(codes.OK)
+	return resp, nil
+}
+
+// enter counts a call in, or refuses it when there are too many.
+func (g *gate) enter(count *atomic.Int64, most int) error {
+	if count.Add(1) > int64(most) {
+		count.Add(-1)
+		g.metrics.refuse(residency.Overloaded)
+		return gateError(residency.Overloaded)
+	}
+	return nil
+}
+
+// admit finds out who calls and whether it may call the method at all.
+func (g *gate) admit(ctx context.Context, m *method) (*caller, error) {
+	who := g.callers.find(identityOf(ctx, g.now()))
+	if who == nil {
+		g.metrics.refuse(residency.NoIdentity)
+		return nil, gateError(residency.NoIdentity)
+	}
+	if !who.Permissions.Has(m.permission) {
+		g.metrics.refuse(residency.CallerNotPermitted)
+		return who, gateError(residency.CallerNotPermitted)
+	}
+	return who, nil
+}
+
+// examine checks a request against the caller's tenant list and the rules of its
+// form. A tenant outside the list is refused alike whether it exists or not.
+func (g *gate) examine(m *method, who *caller, req proto.Message) error {
+	if len(m.tenant) > 0 && m.tenant.reaches(req.ProtoReflect()) && !who.Sees(m.tenantOf(req)) {
+		g.metrics.refuse(residency.CallerNotPermitted)
+		return gateError(residency.CallerNotPermitted)
+	}
+	if err := g.form(m, req); err != nil {
+		g.metrics.refuse(err.Kind)
+		return err
+	}
+	return nil
+}
+
+func (g *gate) form(m *method, req proto.Message) *residency.Error {
+	if len(m.purpose) > 0 && m.purpose.reaches(req.ProtoReflect()) && m.purposeOf(req) == residencyv1.Purpose_PURPOSE_UNSPECIFIED {
+		return &residency.Error{Op: "rpc.gate", Kind: residency.PurposeRequired, Violations: []residency.Violation{{
+			Field: m.purpose.String(), Description: "must name the purpose of the access",
+		}}}
+	}
+	return g.forms.check(req)
+}
+
+// deadline bounds a unary call: the caller's own deadline less what the answer's
+// way takes, the default when it states none, the maximum when it states more.
+func (g *gate) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	d, ok := ctx.Deadline()
+	if !ok {
+		return context.WithTimeout(ctx, g.limits.Deadline)
+	}
+	left := time.Until(d)
+	if left > g.limits.MaxDeadline {
+		return context.WithTimeout(ctx, g.limits.MaxDeadline)
+	}
+	if left > 10*shave {
+		return context.WithDeadline(ctx, d.Add(-shave))
+	}
+	return ctx, func() {}
+}
+
+// exempt runs a call of health or reflection, the only services without annotations.
+func (g *gate) exempt(ctx context.Context, full string, run func() (any, error)) (any, error) {
+	service, _, _ := strings.Cut(strings.TrimPrefix(full, "/"), "/")
+	switch service {
+	case healthService:
+		return run()
+	case reflectionService, reflectionServiceV0:
+		if g.callers.find(identityOf(ctx, g.now())) != nil {
+			return run()
+		}
+		g.metrics.refuse(residency.NoIdentity)
+		return nil, statusOf(gateError(residency.NoIdentity)).Err()
+	}
+	return nil, statusOf(residency.E("rpc.gate", residency.Internal, errors.New("a method that is not in the table was called"))).Err()
+}
+
+// stream is the one interceptor of streams.
+func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	m := g.methods[info.FullMethod]
+	if m == nil {
+		_, err := g.exempt(ss.Context(), info.FullMethod, func() (any, error) { return nil, handler(srv, ss) })
+		return err
+	}
+	series := g.metrics.begin(m)
+	call := &gateway.Call{Method: m.full, Action: m.action, Class: m.class}
+	gated := &gatedStream{ServerStream: ss, gate: g, method: m, series: series, call: call}
+	defer func() {
+		if p := recover(); p != nil {
+			err = g.panicked(m, p)
+		}
+		err = g.finishStream(ss, series, m, call, err)
+	}()
+	if err := g.enter(&g.inFlight, g.limits.InFlight); err != nil {
+		return err
+	}
+	defer g.inFlight.Add(-1)
+	if m.carries {
+		if err := g.enter(&g.streams, g.limits.DriveStreams); err != nil {
+			return err
+		}
+		defer g.streams.Add(-1)
+	}
+	if gated.who, err = g.admit(ss.Context(), m); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ss.Context(), g.limits.StreamLifetime)
+	defer cancel()
+	call.Caller, call.Decided = gated.who.known, gated.decided
+	gated.ctx = &callContext{ctx, call}
+	return handler(srv, gated)
+}
+
+func (g *gate) finishStream(ss grpc.ServerStream, s running, m *method, call *gateway.Call, err error) error {
+	if call.Decision.ID != "" {
+		ss.SetTrailer(metadata.MD{decisionTrailer: []string{call.Decision.ID}})
+	}
+	g.log.outcome(m, call, err)
+	if err != nil {
+		st := statusOf(err)
+		s.end(st.Code())
+		return st.Err()
+	}
+	s.end(codes.OK)
+	return nil
+}
+
+// gatedStream examines every message of a stream before a handler sees it.
+type gatedStream struct {
+	grpc.ServerStream
+	gate   *gate
+	method *method
+	series running
+	call   *gateway.Call
+	who    *caller
+	ctx    context.Context
+}
+
+// Context carries the call and the stream's deadline.
+func (s *gatedStream) Context() context.Context { return s.ctx }
+
+// decided sends the decision's identifier ahead of any data.
+func (s *gatedStream) decided(d residency.Decision) {
+	_ = s.SendHeader(metadata.MD{decisionTrailer: []string{d.ID}}) // a dead stream shows itself at the next send
+}
+
+// SendMsg counts what is sent.
+func (s *gatedStream) SendMsg(m any) error {
+	if err := s.ServerStream.SendMsg(m); err != nil {
+		return err
+	}
+	s.series.sent.Inc()
+	return nil
+}
+
+// RecvMsg receives a message, and gives it on when its tenant and form are right.
+func (s *gatedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	s.series.received.Inc()
+	if f, ok := m.(*driveFrame); ok {
+		if f.plain {
+			return s.gate.frame(f)
+		}
+		m = &f.message
+	}
+	message, ok := m.(proto.Message)
+	if !ok {
+		return residency.E("rpc.gate", residency.Internal, fmt.Errorf("message is a %T", m))
+	}
+	return s.gate.examine(s.method, s.who, message)
+}
+
+// frame checks a message of drive data by the rule that the protos state for it.
+func (g *gate) frame(f *driveFrame) error {
+	if f.length >= 1 && f.length <= maxDriveData {
+		return nil
+	}
+	g.metrics.refuse(residency.BadRequest)
+	return residency.Bad("rpc.gate", "data", fmt.Sprintf("must have 1 to %d bytes", maxDriveData))
+}
+
+// panicked contains a panic: the call fails, the process goes on. The panic's
+// value may hold anything, so only a runtime error's text is logged.
+func (g *gate) panicked(m *method, value any) error {
+	g.metrics.panics.Inc()
+	text := fmt.Sprintf("%T", value)
+	if e, ok := value.(runtime.Error); ok {
+		text = e.Error()
+	}
+	g.log.Error("panic contained", slog.String("method", m.full), slog.String("err", text), slog.String("stack", string(debug.Stack())))
+	return gateError(residency.Internal)
+}
+
+var _ grpc.ServerStream = (*gatedStream)(nil)

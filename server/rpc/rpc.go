@@ -1,0 +1,228 @@
+// Package rpc knows the wire: the gRPC services of the API, who is behind a
+// connection, and how every call is let through or refused before a handler sees it.
+//
+// What each RPC is and needs stands in the protos' annotations and nowhere else:
+// the method table is read from the descriptors at start, and a service with an RPC
+// that is not annotated is not served. Handlers translate between protos and the gateway's
+// types, nothing more; errors become statuses in one place.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/server/config"
+)
+
+// maxSend is the longest message that is sent, in bytes: what grpc clients accept
+// by default.
+const maxSend = 4 << 20
+
+// Options are what a Server is made of. Every field is required unless it says
+// what its zero value means.
+type Options struct {
+	Backend Backend
+
+	// What GetGateway answers.
+	Name         string
+	Jurisdiction residency.Jurisdiction
+	Mixed        bool // plaintext of several jurisdictions exists in this process
+	Version      string
+
+	TLS        config.TLS
+	Callers    map[string]*config.Identity
+	Limits     config.Limits // zeros take their defaults
+	Reflection bool          // offer the service descriptions to callers with a known identity
+
+	Metrics prometheus.Registerer // nil = nowhere
+	Log     *slog.Logger          // nil = none
+}
+
+// Server serves the API. Make it with New.
+type Server struct {
+	grpc    *grpc.Server
+	health  *health.Server
+	creds   *Credentials
+	callers *Callers
+	metrics *metrics
+	limits  config.Limits
+	codec   *codec
+	names   []string // the services whose health is told
+}
+
+// New builds a server. It fails when an RPC is not annotated, a validation rule does not
+// compile, or the certificates cannot be read.
+func New(o Options) (*Server, error) {
+	o.Limits = o.Limits.WithDefaults()
+	s := &Server{callers: &Callers{}, metrics: newMetrics(o.Metrics), limits: o.Limits, health: health.NewServer(), codec: newCodec()}
+	s.callers.Replace(o.Callers)
+	var err error
+	s.creds, err = NewCredentials(o.TLS, func(reason string) { s.metrics.handshakes.WithLabelValues(reason).Inc() })
+	if err != nil {
+		return nil, err
+	}
+	registerExpiry(o.Metrics, s.creds)
+	g := &gate{callers: s.callers, limits: o.Limits, log: newCallLog(o.Log), metrics: s.metrics, now: time.Now}
+	s.grpc = grpc.NewServer(serverOptions(o.Limits, s.creds, s.codec, g)...)
+	s.register(o)
+	if err := g.learn(s.grpc.GetServiceInfo(), protoregistry.GlobalFiles); err != nil {
+		return nil, err
+	}
+	s.names = serviceNames(s.grpc.GetServiceInfo())
+	s.SetServing(false)
+	return s, nil
+}
+
+// learn builds the method table and the form checks from the registered services.
+func (g *gate) learn(services map[string]grpc.ServiceInfo, files *protoregistry.Files) error {
+	table, err := methodTable(services, files)
+	if err != nil {
+		return err
+	}
+	requests := make([]protoreflect.MessageDescriptor, 0, len(table))
+	for _, m := range table {
+		g.metrics.watch(m)
+		requests = append(requests, m.request)
+	}
+	g.methods = table
+	g.forms, err = newForms(requests)
+	return err
+}
+
+func serverOptions(l config.Limits, creds *Credentials, c *codec, g *gate) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.Creds(creds),
+		grpc.ForceServerCodecV2(c),
+		grpc.UnaryInterceptor(g.unary),
+		grpc.StreamInterceptor(g.stream),
+		grpc.MaxConcurrentStreams(uint32(l.StreamsPerConnection)), //nolint:gosec // bounded by Validate
+		grpc.MaxHeaderListSize(uint32(l.HeaderBytes)),             //nolint:gosec // bounded by Validate
+		grpc.MaxRecvMsgSize(int(l.MessageBytes)),
+		grpc.MaxSendMsgSize(maxSend),
+		grpc.ConnectionTimeout(l.HandshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: l.Idle, Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: l.KeepaliveMin, PermitWithoutStream: true}),
+		grpc.WaitForHandlers(true), // no handler outlives Stop, so stores can be closed after it
+	}
+}
+
+// register puts every service on the server.
+func (s *Server) register(o Options) {
+	residencyv1.RegisterTenantServiceServer(s.grpc, &tenantService{backend: o.Backend})
+	residencyv1.RegisterRecordServiceServer(s.grpc, &recordService{backend: o.Backend})
+	residencyv1.RegisterDriveServiceServer(s.grpc, &driveService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
+	residencyv1.RegisterConsentServiceServer(s.grpc, &consentService{backend: o.Backend})
+	residencyv1.RegisterTransferServiceServer(s.grpc, &transferService{backend: o.Backend})
+	residencyv1.RegisterPolicyServiceServer(s.grpc, &policyService{backend: o.Backend})
+	residencyv1.RegisterAuditServiceServer(s.grpc, &auditService{backend: o.Backend})
+	residencyv1.RegisterGatewayServiceServer(s.grpc, &gatewayService{
+		backend: o.Backend, name: o.Name, jurisdiction: o.Jurisdiction, mixed: o.Mixed, version: o.Version, started: time.Now(),
+	})
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	if o.Reflection {
+		reflection.Register(s.grpc)
+	}
+}
+
+// serviceNames lists the services whose health is told, "" (the whole) first.
+func serviceNames(services map[string]grpc.ServiceInfo) []string {
+	names := []string{""}
+	for name := range services {
+		names = append(names, name)
+	}
+	return names
+}
+
+// SetServing says whether health checks answer SERVING; a new server does not.
+func (s *Server) SetServing(serving bool) {
+	state := healthv1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		state = healthv1.HealthCheckResponse_SERVING
+	}
+	for _, name := range s.names {
+		s.health.SetServingStatus(name, state)
+	}
+}
+
+// Serve accepts connections until the server stops; it then returns nil.
+func (s *Server) Serve(lis net.Listener) error {
+	err := s.grpc.Serve(&limited{Listener: lis, most: int64(s.limits.Connections), metrics: s.metrics})
+	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("rpc: %w", err)
+	}
+	return nil
+}
+
+// Drain stops the server: no new calls, the running ones finish or are cut when
+// the context ends. When it returns no handler runs. Calling it again does nothing.
+func (s *Server) Drain(ctx context.Context) {
+	s.SetServing(false)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+}
+
+// ReloadCertificates takes changed certificate files into use. After an error
+// the old ones stay.
+func (s *Server) ReloadCertificates() (changed bool, err error) {
+	changed, err = s.creds.Reload()
+	s.reloaded("certificates", changed, err)
+	return changed, err
+}
+
+// ReplaceCallers takes a new caller table into use; nil with an error counts a
+// table that could not be read, and keeps the old one.
+func (s *Server) ReplaceCallers(identities map[string]*config.Identity, err error) {
+	if err == nil {
+		s.callers.Replace(identities)
+	}
+	s.reloaded("callers", true, err)
+}
+
+func (s *Server) reloaded(what string, changed bool, err error) {
+	switch {
+	case err != nil:
+		s.metrics.reloads.WithLabelValues(what, "failed").Inc()
+	case changed:
+		s.metrics.reloads.WithLabelValues(what, "ok").Inc()
+	}
+}
+
+// registerExpiry offers how long the certificates in use are good for.
+func registerExpiry(reg prometheus.Registerer, creds *Credentials) {
+	if reg == nil {
+		return
+	}
+	gauge := func(use string, when func() time.Time) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "residency_certificate_expiry_seconds",
+			Help:        "Seconds until the certificate in use ends; of several authorities the first.",
+			ConstLabels: prometheus.Labels{"use": use},
+		}, func() float64 { return time.Until(when()).Seconds() }))
+	}
+	gauge("server", func() time.Time { server, _ := creds.Expiry(); return server })
+	gauge("client_ca", func() time.Time { _, clients := creds.Expiry(); return clients })
+}
