@@ -475,6 +475,11 @@ func (t *txn) newPermit() seal.Permit {
 
 // record appends the audit entry.
 func (t *txn) record(id uuid.UUID, result residency.Kind) error {
+	if !t.exists { // refused at the border: nothing was looked up yet
+		if err := t.load(); err != nil {
+			return err
+		}
+	}
 	index := store.ID("")
 	if t.exists {
 		index = newestFirst(id)
@@ -503,6 +508,9 @@ func (t *txn) conclude(ctx context.Context, began time.Duration, answer error) e
 	g.metrics.decided(t.home.region.Name, d, t.bytes)
 	if call.Decided != nil {
 		call.Decided(*d)
+	}
+	if t.a.stream != nil {
+		t.a.stream.renew(began + t.lease())
 	}
 	switch {
 	case !d.Allow:
