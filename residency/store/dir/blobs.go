@@ -58,6 +58,10 @@ func Open(root string) (*Blobs, error) {
 	if err := makeRoot(root); err != nil {
 		return nil, failed(err)
 	}
+	// Whoever made the root may have died before its name was durable.
+	if err := syncFolder(filepath.Dir(root)); err != nil && !errors.Is(err, os.ErrPermission) {
+		return nil, failed(err)
+	}
 	b := &Blobs{root: root, folders: folders{root: root}}
 	if b.lock, err = own(filepath.Join(root, lockFile)); err != nil {
 		return nil, err
