@@ -74,7 +74,7 @@ var arrows = []arrow{
 	},
 	{from: "server/domiciled", own: []string{"proto/gen/...", "residency/...", "server/..."}, others: []string{"*"}, inTests: []string{"client"}},
 	{from: "server/e2e", own: []string{"proto/gen/...", "client"}, others: []string{"*"}},
-	{from: "server/*", own: []string{"residency", "residency/gateway"}, others: []string{"*"}},
+	{from: "server/*", own: []string{"residency", "residency/gateway", "server/config"}, others: []string{"*"}},
 	{from: "client", own: []string{"proto/gen/...", "residency/audit/proof"}, others: []string{"*"}},
 	{ // the vocabulary comes along: it is what the policy package speaks
 		from:   "client/domicile",

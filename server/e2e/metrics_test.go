@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -58,16 +55,11 @@ var labels = []string{
 
 // After the tour the metrics have moved, name nobody, and satisfy promtool.
 func TestMetricsAfterTheTour(t *testing.T) {
-	bin := programsForMetrics(t)
-	data := filepath.Join(t.TempDir(), "data")
-	admin := serveForMetrics(t, bin, data)
-	tour := exec.CommandContext(t.Context(), filepath.Join(bin, "domicile"), "tour", "--data", data)
-	if out, err := tour.CombinedOutput(); err != nil {
-		t.Fatalf("domicile tour: %v\n%s", err, out)
-	}
+	d := start(t, filepath.Join(t.TempDir(), "data"))
+	d.must(t, "", "tour")
 	var text []byte
 	for wait := 100 * time.Millisecond; ; wait *= 2 { // gauges are counted from time to time
-		text = scrape(t, admin)
+		text = scrape(t, d.admin)
 		missing := unmoved(text)
 		if len(missing) == 0 {
 			break
@@ -180,57 +172,4 @@ func scrape(t *testing.T, admin string) []byte {
 		t.Fatalf("/metrics: %s, %v", answer.Status, err)
 	}
 	return text
-}
-
-// programsForMetrics builds both programs.
-func programsForMetrics(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", dir, "./server/domiciled", "./client/domicile")
-	cmd.Dir = filepath.Join("..", "..")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return dir
-}
-
-// serveForMetrics starts a gateway on the embedded default and gives the address
-// of its admin listener.
-func serveForMetrics(t *testing.T, bin, data string) string {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "domiciled"), "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		for lines := bufio.NewScanner(said); lines.Scan(); {
-			t.Log(lines.Text())
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-drained
-		cmd.Wait()
-	})
-	for range 600 {
-		if b, err := os.ReadFile(filepath.Join(data, "addresses.json")); err == nil {
-			var addresses struct{ Admin string }
-			if err := json.Unmarshal(b, &addresses); err != nil {
-				t.Fatal(err)
-			}
-			return addresses.Admin
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("the gateway did not serve within 30 s")
-	return ""
 }
