@@ -228,6 +228,9 @@ func (t *txn) scope() store.Scope {
 // undecided says why a transaction did not come about.
 func (g *Gateway) undecided(ctx context.Context, a *act, h home, failed, err error) error {
 	if failed != nil {
+		if residency.KindOf(failed) == residency.AuditUnavailable {
+			g.metrics.auditFailures.WithLabelValues(string(h.region.Name)).Inc()
+		}
 		return residency.E(a.op, residency.RegionUnavailable, failed)
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
@@ -491,10 +494,19 @@ func (t *txn) record(id uuid.UUID, result residency.Kind) error {
 			return err
 		}
 	}
-	return t.Append(index, func(place uint64) []byte {
+	return t.append(index, e)
+}
+
+// append adds an entry to the audit log, or fails the whole transaction.
+func (t *txn) append(index store.ID, e *audit.Entry) error {
+	err := t.Append(index, func(place uint64) []byte {
 		e.Place = place
 		return e.Append(make([]byte, 0, 448))
 	})
+	if err != nil {
+		return residency.E(t.a.op, residency.AuditUnavailable, err)
+	}
+	return nil
 }
 
 // conclude makes the decision known: to the call, the metrics and the log. Then

@@ -191,10 +191,7 @@ func (t *txn) close(row store.ID, task store.Task, e *audit.Entry) error {
 	if err := t.Unschedule(task); err != nil {
 		return err
 	}
-	return t.Append(row, func(place uint64) []byte {
-		e.Place = place
-		return e.Append(make([]byte, 0, 448))
-	})
+	return t.append(row, e)
 }
 
 // keeper renews the leases of all streams of this gateway, in one transaction

@@ -200,10 +200,7 @@ func (t *txn) recordExpiry(task store.Task) error {
 	t.exists, t.sk = t.tk != nil, sk
 	e := t.entry(residency.OK)
 	e.Caller = "urn:domicile:sweep"
-	return t.Append(newestFirst(id), func(place uint64) []byte {
-		e.Place = place
-		return e.Append(nil)
-	})
+	return t.append(newestFirst(id), e)
 }
 
 // sweepDrive deletes some of a deleted drive's extents and puts their blobs on

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,14 +64,7 @@ func newWorld(t testing.TB, options ...option) *world {
 
 func (w *world) region(name residency.Region, j residency.Jurisdiction, file string) Region {
 	w.t.Helper()
-	b, ok := policy.Shipped(file)
-	if !ok {
-		w.t.Fatalf("no shipped policy %s", file)
-	}
-	p, err := policy.Parse(b)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	p := shipped(w.t, file)
 	ring, err := seal.OpenFileKeyring(filepath.Join(w.t.TempDir(), "ring", string(name)))
 	if err != nil {
 		w.t.Fatal(err)
@@ -84,6 +78,26 @@ func (w *world) region(name residency.Region, j residency.Jurisdiction, file str
 			Name: string(name) + "-1", Rows: m.Rows(), Outbox: m.Outbox(), Blobs: m.Blobs(),
 		}},
 	}
+}
+
+var parsed sync.Map // of shipped policies, by file name
+
+// shipped parses a shipped policy, once.
+func shipped(t testing.TB, file string) *policy.Policy {
+	t.Helper()
+	if p, ok := parsed.Load(file); ok {
+		return p.(*policy.Policy)
+	}
+	b, ok := policy.Shipped(file)
+	if !ok {
+		t.Fatalf("no shipped policy %s", file)
+	}
+	p, err := policy.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed.Store(file, p)
+	return p
 }
 
 // as makes a call by an application in a jurisdiction.
