@@ -21,7 +21,7 @@ type page struct {
 
 const (
 	whoWidth  = 9
-	whatWidth = 50
+	whatWidth = 49
 )
 
 func newPage(w io.Writer) *page {
