@@ -532,7 +532,7 @@ func (t *txn) conclude(ctx context.Context, began time.Duration, answer error) e
 		e := residency.E(t.a.op, residency.Internal, answer)
 		e.Decision = d
 		return e
-	case t.a.stream == nil && g.elapsed()-began >= t.lease():
+	case !t.a.inbound && t.a.stream == nil && g.elapsed()-began >= t.lease():
 		return &residency.Error{
 			Op: t.a.op, Kind: residency.AuditUnavailable, Decision: d,
 			Err: errors.New("the decision took longer than it may be relied on"),
