@@ -17,6 +17,9 @@ DATA    ?= ./data
 TOOLS   := $(CURDIR)/.tools/bin
 BUF     := $(CURDIR)/tools/node_modules/.bin/buf
 
+# Everything is pure Go but the race detector, which needs a C compiler.
+export CGO_ENABLED := 0
+
 # Two packages at a time: the tests start daemons of their own.
 PARALLEL ?= 2
 
@@ -35,7 +38,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build bin/domiciled (the gateway) and bin/domicile (its command line)
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -p $(PARALLEL) -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./server/domiciled ./client/domicile
+	go build -p $(PARALLEL) -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./server/domiciled ./client/domicile
 
 .PHONY: run
 run: build ## Build, then serve both regions on this machine, under ./data (DATA=DIR to change)
@@ -44,12 +47,12 @@ run: build ## Build, then serve both regions on this machine, under ./data (DATA
 
 .PHONY: test
 test: test-tools build ## Run every test, the heavy ones with a sample of their cases
-	DOMICILE_TOOLS='$(TOOLS)' CGO_ENABLED=0 go test -p $(PARALLEL) -timeout 15m ./...
+	DOMICILE_TOOLS='$(TOOLS)' go test -p $(PARALLEL) -timeout 15m ./...
 	DOMICILE_TOOLS='$(TOOLS)' CGO_ENABLED=1 go test -race -short -p $(PARALLEL) -timeout 15m $(RACED)
 
 .PHONY: soak
 soak: test-tools build ## Run every test with its full number of cases; hours
-	DOMICILE_SOAK=1 DOMICILE_TOOLS='$(TOOLS)' CGO_ENABLED=0 go test -p 1 -timeout 12h -v ./...
+	DOMICILE_SOAK=1 DOMICILE_TOOLS='$(TOOLS)' go test -p 1 -timeout 12h -v ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for a while (FUZZTIME=10s to change)
@@ -58,7 +61,7 @@ fuzz: ## Fuzz every target for a while (FUZZTIME=10s to change)
 .PHONY: bench
 bench: build ## Measure the gateway against bare gRPC; prints ratios, writes bench.json
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -p $(PARALLEL) -trimpath -o bin/ ./tools/bench ./tools/bench/peer
+	go build -p $(PARALLEL) -trimpath -o bin/ ./tools/bench ./tools/bench/peer
 	bin/bench -bin bin -out bench.json $(BENCHFLAGS)
 
 .PHONY: lint
