@@ -92,7 +92,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	if o.Address == "" {
 		return nil, fmt.Errorf("client: Options.Address is empty: want the gateway's host:port")
 	}
-	creds, err := newCredentials(o.Identity, o.ServerName)
+	creds, err := newCredentials(o.Identity)
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +121,9 @@ func open(o Options, extra ...grpc.DialOption) (*Client, error) {
 		}),
 		grpc.WithChainUnaryInterceptor(unary(r, o.Timeout)),
 		grpc.WithChainStreamInterceptor(stream),
+	}
+	if o.ServerName != "" {
+		opts = append(opts, grpc.WithAuthority(o.ServerName))
 	}
 	conn, err := grpc.NewClient(target(o.Address), append(opts, extra...)...)
 	if err != nil {

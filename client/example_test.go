@@ -48,12 +48,14 @@ func ExampleClient_WriteDriveFrom() {
 	ctx := context.Background()
 	c, err := client.Dial(ctx, client.Options{Address: "127.0.0.1:8443", Identity: client.EmbeddedIdentity("./data", "app-ch")})
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
 	defer c.Close()
 	image, err := os.Open("disk.img")
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
 	defer image.Close()
 
@@ -61,7 +63,8 @@ func ExampleClient_WriteDriveFrom() {
 		TenantId: "acme", DriveId: "disk-1", Purpose: residencyv1.Purpose_PURPOSE_SERVICE_PROVISION,
 	}, image, func(sent int64) { fmt.Println(sent, "bytes sent") })
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
 	fmt.Println("the drive's version is now", r.GetVersion())
 }
@@ -71,14 +74,16 @@ func ExampleClient_AllSubjects() {
 	ctx := context.Background()
 	c, err := client.Dial(ctx, client.Options{Address: "127.0.0.1:8443", Identity: client.EmbeddedIdentity("./data", "app-ch")})
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
 	defer c.Close()
 
 	request := &residencyv1.ListSubjectsRequest{TenantId: "acme", Purpose: residencyv1.Purpose_PURPOSE_RECORDS}
 	for subject, err := range c.AllSubjects(ctx, request) {
 		if err != nil {
-			log.Fatal(err)
+			log.Print(err)
+			return
 		}
 		fmt.Println(subject.GetSubjectId())
 	}

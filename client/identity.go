@@ -39,37 +39,27 @@ func EmbeddedIdentity(data, name string) Identity {
 // again whenever they changed. A change that cannot be used, such as a
 // certificate whose key has not been written yet, leaves the last good ones in use.
 type identityCredentials struct {
-	files      *identityFiles
-	serverName string
+	files *identityFiles
 }
 
 var _ credentials.TransportCredentials = (*identityCredentials)(nil)
 
-func newCredentials(id Identity, serverName string) (*identityCredentials, error) {
+func newCredentials(id Identity) (*identityCredentials, error) {
 	f := &identityFiles{identity: id}
 	if _, err := f.load(); err != nil {
 		return nil, err
 	}
-	return &identityCredentials{files: f, serverName: serverName}, nil
+	return &identityCredentials{files: f}, nil
 }
 
-// ClientHandshake proves both sides to each other.
+// ClientHandshake proves both sides to each other; the gateway's certificate
+// must be for the authority's host.
 func (c *identityCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	creds, err := c.current()
+	config, err := c.files.load()
 	if err != nil {
 		return nil, nil, err
 	}
-	return creds.ClientHandshake(ctx, authority, raw)
-}
-
-func (c *identityCredentials) current() (credentials.TransportCredentials, error) {
-	config, err := c.files.load()
-	if err != nil {
-		return nil, err
-	}
-	config = config.Clone()
-	config.ServerName = c.serverName
-	return credentials.NewTLS(config), nil
+	return credentials.NewTLS(config).ClientHandshake(ctx, authority, raw)
 }
 
 // ServerHandshake fails: these credentials are a client's.
@@ -79,7 +69,7 @@ func (c *identityCredentials) ServerHandshake(net.Conn) (net.Conn, credentials.A
 
 // Info says that this is TLS.
 func (c *identityCredentials) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: c.serverName}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 // Clone gives credentials that share the loaded files.
@@ -88,10 +78,10 @@ func (c *identityCredentials) Clone() credentials.TransportCredentials {
 	return &clone
 }
 
-// OverrideServerName sets the name that the gateway's certificate must be for.
-func (c *identityCredentials) OverrideServerName(name string) error {
-	c.serverName = name
-	return nil
+// OverrideServerName fails: Options.ServerName says which name the gateway's
+// certificate must be for.
+func (c *identityCredentials) OverrideServerName(string) error {
+	return fmt.Errorf("client: set Options.ServerName instead")
 }
 
 // identityFiles are an identity's files as last read. Safe for concurrent use.

@@ -65,7 +65,7 @@ func errorCode(e *client.Error) int {
 func (a *app) printFailure(err error, people func(io.Writer)) {
 	if a.flags.Output == "json" {
 		if text, jsonErr := stableJSON(status.Convert(err).Proto()); jsonErr == nil {
-			a.stderr.Write(text)
+			fmt.Fprint(a.stderr, string(text))
 			return
 		}
 	}

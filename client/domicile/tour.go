@@ -176,10 +176,10 @@ func (t *tour) home() error {
 
 func (t *tour) blocked() error {
 	t.page.chapter("Across the border nothing passes without a recorded consent")
-	if err := t.deny(appUS, "reads the Swiss record", "CROSS_BORDER_CONSENT_REQUIRED", t.getSwissRecord); err != nil {
+	if err := t.deny("reads the Swiss record", "CROSS_BORDER_CONSENT_REQUIRED", t.getSwissRecord); err != nil {
 		return err
 	}
-	return t.deny(appUS, "reads the Swiss drive", "CROSS_BORDER_CONSENT_REQUIRED", t.getSwissDrive)
+	return t.deny("reads the Swiss drive", "CROSS_BORDER_CONSENT_REQUIRED", t.getSwissDrive)
 }
 
 func (t *tour) grant() error {
@@ -241,7 +241,7 @@ func (t *tour) withdraw() error {
 	if err != nil {
 		return err
 	}
-	return t.deny(appUS, "reads on in the stream that was open: cut", "CONSENT_WITHDRAWN", t.readOn)
+	return t.deny("reads on in the stream that was open: cut", "CONSENT_WITHDRAWN", t.readOn)
 }
 
 func (t *tour) readOn(*client.Client, grpc.CallOption) (string, error) {
@@ -256,10 +256,10 @@ func (t *tour) readOn(*client.Client, grpc.CallOption) (string, error) {
 
 func (t *tour) blockedAgain() error {
 	t.page.chapter("And nothing passes any more")
-	if err := t.deny(appUS, "reads the Swiss record", "CONSENT_WITHDRAWN", t.getSwissRecord); err != nil {
+	if err := t.deny("reads the Swiss record", "CONSENT_WITHDRAWN", t.getSwissRecord); err != nil {
 		return err
 	}
-	if err := t.deny(appUS, "reads the Swiss drive", "CONSENT_WITHDRAWN", t.getSwissDrive); err != nil {
+	if err := t.deny("reads the Swiss drive", "CONSENT_WITHDRAWN", t.getSwissDrive); err != nil {
 		return err
 	}
 	return t.readRecord(appCH, t.swiss, "Anna Muster")
@@ -335,11 +335,11 @@ func (t *tour) allow(who, what string, do act) error {
 	return nil
 }
 
-// deny does an act that the policy must refuse for the reason.
-func (t *tour) deny(who, what, reason string, do act) error {
-	t.page.step = who + " " + what
+// deny does an act of app-us that the policy must refuse for the reason.
+func (t *tour) deny(what, reason string, do act) error {
+	t.page.step = appUS + " " + what
 	var ignored string
-	told, err := do(t.as[who], client.DecisionID(&ignored))
+	told, err := do(t.as[appUS], client.DecisionID(&ignored))
 	var denied *client.Denied
 	switch {
 	case err == nil:
@@ -351,7 +351,7 @@ func (t *tour) deny(who, what, reason string, do act) error {
 	case denied.DecisionID == "":
 		return errors.New("it was refused without a decision on record")
 	}
-	t.page.denied(who, what, denied)
+	t.page.denied(appUS, what, denied)
 	t.page.detail(told)
 	return nil
 }

@@ -113,6 +113,9 @@ const startLimit = 2 * time.Minute
 
 func startIn(data string, args ...string) (*daemon, error) {
 	d := &daemon{data: data, exited: make(chan struct{})}
+	if err := os.Remove(filepath.Join(data, "addresses.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err // left by a daemon that was killed
+	}
 	d.cmd = exec.Command(filepath.Join(bin, "domiciled"), append([]string{"--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)...)
 	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
 	if err := d.cmd.Start(); err != nil {
