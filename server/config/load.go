@@ -19,8 +19,8 @@ import (
 const maxFile = 4 << 20
 
 // Load reads a configuration file and the environment (as os.Environ gives it),
-// fills in the defaults and validates the whole. Relative paths in the file
-// start at the file's folder. Its error is a Problems, or one of the file system.
+// and fills in the defaults; Validate says whether the whole is safe. Relative
+// paths start at the file's folder. Its error is a Problems, or one of the file system.
 func Load(name string, environ []string) (*Config, error) {
 	text, err := read(name)
 	if err != nil {
@@ -34,12 +34,12 @@ func Load(name string, environ []string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.fromEnvironment(environ); err != nil {
+	if err := c.ApplyEnvironment(environ); err != nil {
 		return nil, err
 	}
 	c.Limits = c.Limits.WithDefaults()
 	c.resolve(folder)
-	return c, c.Validate()
+	return c, nil
 }
 
 func read(name string) ([]byte, error) {
@@ -155,9 +155,9 @@ func (c *Config) scalars() map[string]reflect.Value {
 	return out
 }
 
-// fromEnvironment applies the variables. One that looks like a setting and is
-// none is a problem, so that a misspelled one is never skipped silently.
-func (c *Config) fromEnvironment(environ []string) error {
+// ApplyEnvironment applies the variables (as os.Environ gives them). One that looks
+// like a setting and is none is a problem, so that a misspelled one is never skipped silently.
+func (c *Config) ApplyEnvironment(environ []string) error {
 	known := c.scalars()
 	var problems Problems
 	for _, entry := range environ {

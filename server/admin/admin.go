@@ -1,0 +1,215 @@
+// Package admin knows what an operator sees over plain HTTP on this machine:
+// metrics, whether the process lives and whether it can serve, and a page that
+// says where those are. Nothing here names a tenant or a person, and nothing changes anything.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// readyTimeout is how long a readiness check may take.
+const readyTimeout = 2 * time.Second
+
+// Options are what a Server is made of.
+type Options struct {
+	// Ready gives nil when calls can be served. Its error is logged, not shown.
+	Ready func(context.Context) error
+
+	// Metrics is what /metrics shows.
+	Metrics *prometheus.Registry
+
+	// What the page says about this process.
+	Name, Version, GRPC string
+	Jurisdictions       []string // where plaintext can exist
+
+	Log *slog.Logger // nil = none
+}
+
+// Server answers on the admin listener. Make it with New.
+type Server struct {
+	http *http.Server
+	log  *slog.Logger
+}
+
+// NewRegistry makes a registry with what is known of the process, the Go runtime and
+// the build.
+func NewRegistry(version string) *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "domicile_build_info",
+		Help:        "Always 1; the labels are the version that runs.",
+		ConstLabels: prometheus.Labels{"version": version, "revision": revision(), "goversion": runtime.Version()},
+	})
+	info.Set(1)
+	reg.MustRegister(info)
+	return reg
+}
+
+// revision is the commit that the binary was built from, if it was stamped.
+func revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
+}
+
+// New builds the server.
+func New(o Options) *Server {
+	s := &Server{log: o.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
+		Registry: o.Metrics, MaxRequestsInFlight: 4, Timeout: 10 * time.Second, EnableOpenMetrics: true,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", s.ready(o.Ready))
+	mux.HandleFunc("GET /{$}", index(o))
+	s.http = &http.Server{
+		Handler:           secured(mux),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve answers until Close; it then returns nil. The listener must be of this
+// machine only: nothing here asks who calls.
+func (s *Server) Serve(lis net.Listener) error {
+	if a, ok := lis.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+		return fmt.Errorf("admin: %v is no loopback address", lis.Addr())
+	}
+	if err := s.http.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: %w", err)
+	}
+	return nil
+}
+
+// Close stops answering. Requests that run are given until the context ends.
+func (s *Server) Close(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+func (s *Server) ready(check func(context.Context) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		if err := check(ctx); err != nil {
+			s.log.Debug("not ready", slog.Any("err", err))
+			plain(w, http.StatusServiceUnavailable, "not ready")
+			return
+		}
+		plain(w, http.StatusOK, "ready")
+	}
+}
+
+func plain(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprintln(w, text) // the caller went away: nothing to do about it
+}
+
+// secured sets the headers that tell a browser to do as little as possible with
+// what it gets, and refuses requests that name another host: a page elsewhere
+// must not read this listener through a name that it points here.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if !localHost(r.Host) {
+			plain(w, http.StatusMisdirectedRequest, "this listener answers to localhost and loopback addresses only")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func localHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
+		host = host[1 : len(host)-1]
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+var page = template.Must(template.New("index").Parse(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Domicile gateway {{.Name}}</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 42rem; margin: 3rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff }
+dt { font-weight: 600 } dd { margin: 0 0 .6rem }
+a { color: #0b57d0 } code { font-family: ui-monospace, monospace }
+@media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616 } a { color: #8ab4f8 } }
+</style>
+</head>
+<body>
+<main>
+<h1>Domicile gateway {{.Name}}</h1>
+<p>This gateway keeps personal information and drive data in the region where its tenant is at home.</p>
+<dl>
+<dt>Version</dt><dd><code>{{.Version}}</code></dd>
+<dt>gRPC</dt><dd><code>{{.GRPC}}</code>, mutual TLS</dd>
+<dt>Plaintext can exist in</dt><dd>{{range $i, $j := .Jurisdictions}}{{if $i}}, {{end}}{{$j}}{{end}}{{if .Mixed}} (one process serves several jurisdictions){{end}}</dd>
+</dl>
+<ul>
+<li><a href="/metrics">Metrics</a> for Prometheus</li>
+<li><a href="/readyz">Ready</a>: whether every region's rows, blobs, keys and policy answer</li>
+<li><a href="/healthz">Healthy</a>: whether the process runs</li>
+</ul>
+</main>
+</body>
+</html>
+`))
+
+func index(o Options) http.HandlerFunc {
+	data := struct {
+		Options
+		Mixed bool
+	}{o, len(o.Jurisdictions) > 1}
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_ = page.Execute(w, data) // the caller went away: nothing to do about it
+	}
+}

@@ -1,0 +1,112 @@
+// Command domiciled is the gateway daemon: it sends each tenant's personal
+// information and virtual-drive data to the region where the tenant is
+// domiciled, and lets nothing cross a border without a recorded consent.
+//
+// It knows how the parts are put together and taken apart again: flags,
+// signals, which store is opened where, and in which order a stop happens.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"google.golang.org/grpc/grpclog"
+
+	"github.com/domicile-project/domicile/server/redact"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() { os.Exit(mainCode()) }
+
+// mainCode is main without the exit: 0 = stopped as asked, 1 = failed, 2 = the
+// command line or the configuration is wrong.
+func mainCode() int {
+	// grpc's own log quotes what peers sent.
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	var wrong *usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &wrong):
+		fmt.Fprintln(os.Stderr, "domiciled:", err)
+		return 2
+	default:
+		fmt.Fprintln(os.Stderr, "domiciled:", err)
+		return 1
+	}
+}
+
+// flags are the command line.
+type flags struct {
+	Config      string           `help:"Configuration file. Without one the embedded default serves both regions from the data folder." placeholder:"FILE" type:"existingfile" env:"DOMICILE_CONFIG"`
+	Data        string           `help:"Data folder of the embedded default." default:"./data" placeholder:"DIR" env:"DOMICILE_DATA"`
+	Listen      string           `help:"gRPC address, in place of the configured one; port 0 picks a free one." placeholder:"HOST:PORT"`
+	AdminListen string           `help:"Admin HTTP address, in place of the configured one; loopback only." placeholder:"HOST:PORT"`
+	Check       bool             `help:"Validate the configuration and exit."`
+	PrintConfig bool             `help:"Print the effective configuration, without secrets, and exit."`
+	LogLevel    slog.Level       `help:"Least level that is logged: debug, info, warn or error." default:"info" env:"DOMICILE_LOG_LEVEL"`
+	LogFormat   string           `help:"Log format: text or json." enum:"text,json" default:"text" env:"DOMICILE_LOG_FORMAT"`
+	Version     kong.VersionFlag `help:"Print the version and exit."`
+}
+
+// usageError is a command line or configuration that is wrong.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// exited is how kong's --help and --version end the parsing.
+type exited int
+
+// run is the whole program but for the process: it serves until the context
+// ends, then drains, and returns nil when it stopped as asked.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			code, ok := p.(exited)
+			if !ok {
+				panic(p)
+			}
+			if code != 0 {
+				err = &usageError{fmt.Errorf("exit %d", code)}
+			}
+		}
+	}()
+	var f flags
+	parser, err := kong.New(&f,
+		kong.Name("domiciled"),
+		kong.Description("The Domicile gateway: data residency in front of regional storage."),
+		kong.Vars{"version": version},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+	)
+	if err != nil {
+		return fmt.Errorf("flags: %w", err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return &usageError{fmt.Errorf("%w (see domiciled --help)", err)}
+	}
+	return serve(ctx, &f, stdout, newLogger(stderr, f.LogLevel, f.LogFormat))
+}
+
+// newLogger makes the process's log: nothing reaches it but through the redaction.
+func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(redact.New(slog.NewJSONHandler(w, o)))
+	}
+	return slog.New(redact.New(slog.NewTextHandler(w, o)))
+}

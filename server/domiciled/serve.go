@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/gateway"
+	"github.com/domicile-project/domicile/server/admin"
+	"github.com/domicile-project/domicile/server/config"
+	"github.com/domicile-project/domicile/server/rpc"
+)
+
+// The pace of background looks: for changed certificates and callers, and at
+// whether the regions are up.
+const (
+	reloadEvery = time.Second
+	readyEvery  = 2 * time.Second
+)
+
+// serve does what the flags ask for.
+func serve(ctx context.Context, f *flags, stdout io.Writer, log *slog.Logger) (err error) {
+	switch {
+	case f.Check:
+		return check(f, stdout)
+	case f.PrintConfig:
+		return printConfig(f, stdout)
+	}
+	s, err := configure(f, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	tuneMemory(s.cfg.Limits.Memory)
+	d, err := start(s, log)
+	if err != nil {
+		return err
+	}
+	return d.run(ctx, stdout)
+}
+
+// daemon is everything that runs.
+type daemon struct {
+	*setup
+	log *slog.Logger
+
+	stores   *stores
+	gateway  *gateway.Gateway
+	rpc      *rpc.Server
+	admin    *admin.Server
+	grpc     net.Listener
+	adminLis net.Listener
+	draining atomic.Bool
+}
+
+// start puts the parts together and listens. After an error nothing is left open.
+func start(s *setup, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{setup: s, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.abandon())
+		}
+	}()
+	reg := admin.NewRegistry(version)
+	if d.stores, err = openStores(s.cfg, reg, log); err != nil {
+		return d, err
+	}
+	if d.gateway, err = newGateway(s.cfg, d.stores, reg, log); err != nil {
+		return d, err
+	}
+	if d.rpc, err = newRPC(s.cfg, d.gateway, reg, log); err != nil {
+		return d, err
+	}
+	if d.grpc, err = net.Listen("tcp", s.cfg.Gateway.Listen); err != nil {
+		return d, fmt.Errorf("%w: choose another address with --listen", err)
+	}
+	if d.adminLis, err = net.Listen("tcp", s.cfg.Gateway.AdminListen); err != nil {
+		return d, fmt.Errorf("%w: choose another address with --admin-listen", err)
+	}
+	d.admin = admin.New(admin.Options{
+		Ready: d.ready, Metrics: reg, Name: s.cfg.Gateway.Name, Version: version,
+		GRPC: d.grpc.Addr().String(), Jurisdictions: s.cfg.Jurisdictions(), Log: log,
+	})
+	return d, nil
+}
+
+// abandon undoes a start that failed.
+func (d *daemon) abandon() error {
+	var errs []error
+	for _, lis := range []net.Listener{d.grpc, d.adminLis} {
+		if lis != nil {
+			errs = append(errs, lis.Close())
+		}
+	}
+	if d.rpc != nil {
+		d.rpc.Drain(context.Background())
+	}
+	if d.stores != nil {
+		errs = append(errs, d.stores.close())
+	}
+	return errors.Join(errs...)
+}
+
+func newGateway(c *config.Config, s *stores, reg prometheus.Registerer, log *slog.Logger) (*gateway.Gateway, error) {
+	return gateway.New(gateway.Config{
+		Name:         c.Gateway.Name,
+		Regions:      s.regions,
+		Directory:    s.directory,
+		DirectoryKey: s.directoryKey,
+		Limits: gateway.Limits{
+			Lease: c.Limits.Lease, Decide: c.Limits.Decide,
+			StreamLifetime: c.Limits.StreamLifetime, DenialsPerSecond: c.Limits.DenialsPerSecond,
+		},
+		Metrics: reg,
+		Log:     log,
+	})
+}
+
+func newRPC(c *config.Config, g *gateway.Gateway, reg prometheus.Registerer, log *slog.Logger) (*rpc.Server, error) {
+	callers, err := c.Identities()
+	if err != nil {
+		return nil, err
+	}
+	j, err := residency.ParseJurisdiction(c.Gateway.Jurisdiction)
+	if err != nil {
+		return nil, err
+	}
+	return rpc.New(rpc.Options{
+		Backend: g, Name: c.Gateway.Name, Jurisdiction: j, Mixed: c.Mixed(), Version: version,
+		TLS: c.TLS, Callers: callers, Limits: c.Limits, Reflection: c.Gateway.Reflection,
+		Metrics: reg, Log: log,
+	})
+}
+
+// ready is what /readyz asks.
+func (d *daemon) ready(ctx context.Context) error {
+	if d.draining.Load() {
+		return errors.New("stopping")
+	}
+	return d.gateway.Ready(ctx)
+}
+
+// run serves until the context ends or a server fails, then drains: not ready,
+// refuse new calls, let the running ones finish or cut them, close the stores.
+func (d *daemon) run(ctx context.Context, stdout io.Writer) error {
+	background, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 4)
+	running := 0
+	begin := func(f func() error) {
+		running++
+		go func() { ended <- f() }()
+	}
+	begin(func() error { return d.gateway.Run(background) })
+	begin(func() error { return d.rpc.Serve(d.grpc) })
+	begin(func() error { return d.admin.Serve(d.adminLis) })
+	begin(func() error { d.look(background); return nil })
+	err := d.announce(stdout)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-ended:
+			running--
+			err = errors.Join(errors.New("a part of the gateway ended unasked"), err)
+		}
+	}
+	err = errors.Join(err, d.drain(stop))
+	for ; running > 0; running-- {
+		if e := <-ended; !errors.Is(e, context.Canceled) {
+			err = errors.Join(err, e)
+		}
+	}
+	return errors.Join(err, d.stores.close())
+}
+
+// announce says that the gateway serves, to people, to the log and to whoever
+// looks into the data folder.
+func (d *daemon) announce(stdout io.Writer) error {
+	d.tellHealth(context.Background())
+	grpc, admin := d.grpc.Addr().String(), d.adminLis.Addr().String()
+	if d.home != nil {
+		if err := d.home.Publish(grpc, admin); err != nil {
+			return err
+		}
+	}
+	level := slog.LevelInfo
+	if d.cfg.Mixed() {
+		level = slog.LevelWarn
+	}
+	d.log.Log(context.Background(), level, "serving", slog.String("version", version), slog.String("listen", grpc), slog.String("admin", admin),
+		slog.Bool("mixed_jurisdictions", d.cfg.Mixed()), slog.String("jurisdiction", strings.Join(d.cfg.Jurisdictions(), ",")))
+	return banner(stdout, d.cfg, d.home, grpc, admin)
+}
+
+// drain stops serving. When it returns no handler runs and nothing listens.
+func (d *daemon) drain(stopBackground context.CancelFunc) error {
+	d.log.Info("stopping")
+	d.draining.Store(true)
+	var errs []error
+	if d.home != nil {
+		errs = append(errs, d.home.Unpublish())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), d.cfg.Limits.Drain)
+	defer cancel()
+	d.rpc.Drain(ctx)
+	stopBackground() // leases are renewed until the last stream has ended
+	last, cancelLast := context.WithTimeout(context.Background(), time.Second)
+	defer cancelLast()
+	return errors.Join(append(errs, d.admin.Close(last))...)
+}
+
+// look takes changed certificates and callers into use and tells health checks
+// whether the regions are up, until the context ends.
+func (d *daemon) look(ctx context.Context) {
+	reload, ready := time.NewTicker(reloadEvery), time.NewTicker(readyEvery)
+	defer reload.Stop()
+	defer ready.Stop()
+	callers := newCallerFile(d)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-reload.C:
+			d.reloadCertificates()
+			callers.look()
+		case <-ready.C:
+			d.tellHealth(ctx)
+		}
+	}
+}
+
+// tellHealth tells health checks whether the regions are up.
+func (d *daemon) tellHealth(ctx context.Context) {
+	up := d.ready(ctx) == nil
+	if !d.draining.Load() {
+		d.rpc.SetServing(up)
+	}
+}
+
+func (d *daemon) reloadCertificates() {
+	switch changed, err := d.rpc.ReloadCertificates(); {
+	case err != nil:
+		d.log.Warn("the changed certificates cannot be used; the old ones stay", slog.Any("err", err))
+	case changed:
+		d.log.Info("certificates taken into use")
+	}
+}
+
+// callerFile follows the callers in the configuration file.
+type callerFile struct {
+	d    *daemon
+	name string // "" = there is no file
+	seen os.FileInfo
+}
+
+func newCallerFile(d *daemon) *callerFile {
+	c := &callerFile{d: d, name: d.file}
+	if c.name != "" {
+		c.seen, _ = os.Stat(c.name) // looked at again in a second
+	}
+	return c
+}
+
+// look takes the callers of a changed file into use. A file that is wrong
+// anywhere changes nothing.
+func (c *callerFile) look() {
+	if c.name == "" {
+		return
+	}
+	now, err := os.Stat(c.name)
+	if err == nil && c.seen != nil && now.ModTime().Equal(c.seen.ModTime()) && now.Size() == c.seen.Size() {
+		return
+	}
+	if err != nil && c.seen == nil {
+		return
+	}
+	c.seen = now
+	var identities map[string]*config.Identity
+	if err == nil {
+		identities, err = readCallers(c.name)
+	}
+	c.d.rpc.ReplaceCallers(identities, err)
+	if err != nil {
+		c.d.log.Warn("the changed configuration cannot be used; the old callers stay", slog.Any("err", err))
+		return
+	}
+	c.d.log.Info("callers taken into use; other changes need a restart")
+}
+
+func readCallers(name string) (map[string]*config.Identity, error) {
+	c, err := config.Load(name, os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c.Identities()
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/gateway"
+	"github.com/domicile-project/domicile/residency/seal"
+	"github.com/domicile-project/domicile/residency/store"
+	"github.com/domicile-project/domicile/residency/store/dir"
+	"github.com/domicile-project/domicile/residency/store/pebble"
+	"github.com/domicile-project/domicile/server/config"
+)
+
+// stores is everything that was opened, to be closed in the opposite order.
+type stores struct {
+	regions      []gateway.Region
+	directory    store.Directory
+	directoryKey []byte
+
+	log     *slog.Logger
+	seconds *prometheus.HistogramVec
+	closers []func() error
+}
+
+// openStores opens every region's stores and the directory. After an error
+// nothing is open.
+func openStores(c *config.Config, reg prometheus.Registerer, log *slog.Logger) (*stores, error) {
+	s := &stores{log: log, seconds: storeSeconds(reg)}
+	if err := s.open(c); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func storeSeconds(reg prometheus.Registerer) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:                            "residency_store_seconds",
+		Help:                            "How long a storage operation took, in seconds.",
+		Buckets:                         []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 2.5},
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}, []string{"region", "store", "operation"})
+	reg.MustRegister(h)
+	return h
+}
+
+func (s *stores) open(c *config.Config) error {
+	if err := s.openDirectory(c); err != nil {
+		return err
+	}
+	for _, name := range regionNames(c) {
+		r, err := s.openRegion(c, name)
+		if err != nil {
+			return fmt.Errorf("region %s: %w", name, err)
+		}
+		s.regions = append(s.regions, r)
+	}
+	return nil
+}
+
+func (s *stores) openDirectory(c *config.Config) error {
+	_, folder := config.Location(c.Directory)
+	_, keyFile := config.Location(c.DirectoryKey)
+	var err error
+	if s.directoryKey, err = directoryKey(keyFile, folder); err != nil {
+		return fmt.Errorf("directory key: %w", err)
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	d, err := pebble.OpenDirectory(folder)
+	if err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	s.directory = d
+	s.closers = append(s.closers, d.Close)
+	s.watch("directory", "", d.Failed())
+	return nil
+}
+
+func (s *stores) openRegion(c *config.Config, name string) (gateway.Region, error) {
+	r := c.Regions[name]
+	out := gateway.Region{Name: residency.Region(name), Controller: r.Controller}
+	var err error
+	if out.Jurisdiction, err = residency.ParseJurisdiction(r.Jurisdiction); err != nil {
+		return out, err
+	}
+	if out.Policies, err = c.LoadPolicies(name); err != nil {
+		return out, err
+	}
+	if out.Vault, err = s.openVault(r, name); err != nil {
+		return out, fmt.Errorf("keys: %w", err)
+	}
+	for _, cl := range r.Clusters {
+		opened, err := s.openCluster(name, cl)
+		if err != nil {
+			return out, fmt.Errorf("cluster %s: %w", cl.Name, err)
+		}
+		out.Clusters = append(out.Clusters, opened)
+	}
+	return out, nil
+}
+
+func (s *stores) openVault(r config.Region, name string) (*seal.Vault, error) {
+	_, folder := config.Location(r.Keys)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	ring, err := seal.OpenFileKeyring(filepath.Join(folder, "root"))
+	if err != nil {
+		return nil, err
+	}
+	keys, err := pebble.OpenKeys(filepath.Join(folder, "store"))
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, keys.Close)
+	s.watch("keys", name, keys.Failed())
+	return seal.NewVault(residency.Region(name), ring, keys, seal.Options{}), nil
+}
+
+func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster, error) {
+	_, rows := config.Location(cl.Rows)
+	_, blobs := config.Location(cl.Blobs)
+	for _, d := range []string{rows, blobs} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return gateway.Cluster{}, err
+		}
+	}
+	db, err := pebble.OpenCluster(rows, pebble.Options{
+		Logger: s.log.With(slog.String("component", "rows"), slog.String("region", region), slog.String("cluster", cl.Name)),
+		Observe: func(operation string, took time.Duration) {
+			s.seconds.WithLabelValues(region, "rows", operation).Observe(took.Seconds())
+		},
+	})
+	if err != nil {
+		return gateway.Cluster{}, err
+	}
+	s.closers = append(s.closers, db.Close)
+	s.watch("rows", region, db.Failed())
+	objects, err := dir.Open(blobs)
+	if err != nil {
+		return gateway.Cluster{}, err
+	}
+	return gateway.Cluster{Name: cl.Name, Rows: db, Outbox: db, Blobs: objects}, nil
+}
+
+// watch says once when an engine has stopped for good. The region then is
+// unavailable, and readiness says so, until the process is started again.
+func (s *stores) watch(what, region string, failed <-chan struct{}) {
+	stop := make(chan struct{})
+	s.closers = append(s.closers, func() error { close(stop); return nil })
+	go func() {
+		select {
+		case <-failed:
+			s.log.Error("a store has stopped for good; start the gateway again", slog.String("store", what), slog.String("region", region))
+		case <-stop:
+		}
+	}()
+}
+
+// close closes everything, the last opened first.
+func (s *stores) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+// keySize is the directory key's length in bytes.
+const keySize = 32
+
+// directoryKey reads the key of the directory's digests, and makes it when neither it nor
+// the directory is there yet. A directory whose key is lost is refused: under
+// another key its tenants would not be found, and could be registered anew.
+func directoryKey(file, directory string) ([]byte, error) {
+	key, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if entries, err := os.ReadDir(directory); err == nil && len(entries) > 0 {
+			return nil, fmt.Errorf("%s is missing but the directory %s is there: restore the key", file, directory)
+		}
+		return makeKey(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("%s is readable by others: make it 0600", file)
+	case len(key) != keySize:
+		return nil, fmt.Errorf("%s has %d bytes, want %d", file, len(key), keySize)
+	}
+	return key, nil
+}
+
+// makeKey makes a key, durable before it is used.
+func makeKey(file string) ([]byte, error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, err
+	}
+	key := make([]byte, keySize)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	tmp, err := os.OpenFile(file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = tmp.Write(key)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return nil, err
+	}
+	if err := os.Link(tmp.Name(), file); err != nil { // fails when another process was first
+		return nil, err
+	}
+	if err := os.Remove(tmp.Name()); err != nil {
+		return nil, err
+	}
+	folder, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	return key, errors.Join(folder.Sync(), folder.Close())
+}
