@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 
@@ -34,7 +35,9 @@ func Parse(file []byte) (*Policy, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	r.p.table = compile(r.p.rules, r.p.Jurisdiction, r.named)
+	if r.p.table = compile(r.p.rules, r.p.Jurisdiction, r.named); len(r.p.table.cells) == 0 {
+		return nil, &FileError{1, 1, fmt.Sprintf("the rules give more than %d different answers: want fewer combinations of requirements and clauses", maxVerdicts)}
+	}
 	sum := sha256.Sum256(file)
 	r.p.Digest = "sha256:" + hex.EncodeToString(sum[:])
 	r.p.file = bytes.Clone(file)

@@ -189,6 +189,7 @@ func TestParseBounds(t *testing.T) {
 		"null":             "null",
 		"not UTF-8":        "version: \xff",
 		"more than 1 MiB":  small + "#" + strings.Repeat("\n", maxFile),
+		"too many lines":   small + strings.Repeat("\n", maxLines),
 		"too many rules":   many,
 		"too many clauses": strings.Replace(small, "clauses:\n", "clauses:\n"+manyClauses(maxClauses), 1),
 		"too many places":  strings.Replace(small, "[US, NO]", "["+manyPlaces(maxPlaces+1)+"]", 1),
@@ -207,6 +208,38 @@ func TestParseBounds(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("%d places: %d cells", maxPlaces, len(p.table.cells))
+}
+
+// TestParseTooManyAnswers: requirements under clauses of their own for every
+// value multiply; the file is refused before the table grows.
+func TestParseTooManyAnswers(t *testing.T) {
+	var rules strings.Builder
+	for d, names := range map[string][]string{
+		"purpose": names[residency.Purpose](residency.NumPurposes), "action": names[residency.Action](residency.NumActions),
+		"recipient": names[residency.RecipientKind](residency.NumRecipientKinds), "to": strings.Split(manyPlaces(maxPlaces-2), ", "),
+	} {
+		requirement := map[string]string{"purpose": "purpose", "action": "consent", "recipient": "function", "to": "agreement"}[d]
+		for i, n := range names {
+			fmt.Fprintf(&rules, "  - %s: %s\n    require: %s\n    clause: c%d\n", d, n, requirement, i)
+		}
+	}
+	file := strings.Replace(small, "rules:\n", "rules:\n"+rules.String(), 1)
+	file = strings.Replace(file, "clauses:\n", "clauses:\n"+manyClauses(maxPlaces), 1)
+	if _, err := Parse([]byte(file)); err == nil || !strings.Contains(err.Error(), "different answers") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// names lists the stated values of an enumeration.
+func names[T interface {
+	~uint8
+	String() string
+}](count int) []string {
+	var out []string
+	for v := 1; v < count; v++ {
+		out = append(out, T(v).String())
+	}
+	return out
 }
 
 func manyClauses(n int) string {

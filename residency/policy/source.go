@@ -26,13 +26,14 @@ func (e *FileError) Error() string {
 	return fmt.Sprintf("policy file: line %d, column %d: %s", e.Line, e.Column, e.Problem)
 }
 
-// Bounds of a policy file, in bytes. Together they bound how deeply it can
-// nest, and with it what the YAML parser, which is recursive, can be made to do.
+// Bounds of a policy file. Together they bound what the YAML parser can be made
+// to do: it recurses with the nesting, and takes time by the square of a mapping's keys.
 const (
-	maxFile  = 1 << 20
-	maxLine  = 1 << 10
-	maxDepth = 8 // of brackets
-	maxText  = 512
+	maxFile  = 1 << 20 // bytes
+	maxLine  = 1 << 10 // bytes, the line feed included
+	maxLines = 10_000
+	maxDepth = 8   // of brackets
+	maxText  = 512 // bytes of one text
 )
 
 // source reads a policy file's nodes strictly. It keeps the first problem;
@@ -91,6 +92,9 @@ func checkBytes(file []byte) error {
 	line, depth := 0, 0
 	for text := range bytes.Lines(file) {
 		line++
+		if line > maxLines {
+			return &FileError{line, 1, fmt.Sprintf("want at most %d lines", maxLines)}
+		}
 		if len(text) > maxLine {
 			return &FileError{line, maxLine + 1, fmt.Sprintf("a line of %d bytes: want at most %d", len(text), maxLine)}
 		}

@@ -120,12 +120,12 @@ func (p *Policy) checkRules() Claim {
 func (p *Policy) equalWithout(i int) bool {
 	rest := append(append([]rule(nil), p.rules[:i]...), p.rules[i+1:]...)
 	t := compile(rest, p.Jurisdiction, p.table.named)
-	for n := range t.cells {
-		if t.verdicts[t.cells[n]] != p.table.verdicts[p.table.cells[n]] {
-			return false
-		}
-	}
-	return true
+	equal := true
+	pairs(&p.table, &t, func(with, without *verdict, _ cell) bool {
+		equal = *with == *without
+		return equal
+	})
+	return equal
 }
 
 // checkClauses proves that every clause that a rule cites decides something.
