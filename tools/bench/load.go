@@ -85,6 +85,7 @@ func runLoad(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 // tally counts what callers did. Its first error stops them all.
 type tally struct {
 	calls, bytes atomic.Uint64
+	enough       atomic.Bool // no caller begins another call
 	stop         context.CancelCauseFunc
 }
 
@@ -123,16 +124,14 @@ func drive(ctx context.Context, to *target, c command, answers *json.Encoder) er
 	if err := send(r); err != nil {
 		return err
 	}
-	stop(errEnough)
-	<-finished
+	t.enough.Store(true)
+	<-finished // no call is cut off: that would be work of another kind
 	return send(report{Phase: idle, Error: t.failure(ctx)})
 }
 
-var errEnough = errors.New("measured enough")
-
 // failure gives the first error of any call; "" = none.
 func (t *tally) failure(ctx context.Context) string {
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, errEnough) {
+	if err := context.Cause(ctx); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -149,7 +148,7 @@ func call(ctx context.Context, to *target, c command, w work, caller int, t *tal
 		stubs: stubs, shape: c.Shape, caller: caller, callers: c.Callers,
 		random: rand.New(rand.NewPCG(uint64(caller), 1)), carried: &t.bytes,
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !t.enough.Load() {
 		err := w.do(ctx, one)
 		if errors.Is(err, errDone) {
 			return

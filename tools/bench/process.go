@@ -147,7 +147,7 @@ func loaded(ctx context.Context, p *process, to *target) (*server, error) {
 
 // startGateway starts the gateway on the embedded default, in a folder.
 func startGateway(ctx context.Context, bin, data string) (*server, error) {
-	p, err := start(ctx, filepath.Join(bin, "domiciled"), "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-level", "warn")
+	p, err := start(ctx, filepath.Join(bin, "domiciled"), "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-level", "error")
 	if err != nil {
 		return nil, err
 	}
