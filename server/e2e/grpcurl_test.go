@@ -111,9 +111,14 @@ func (a answer) says() (reason string, metadata map[string]any) {
 
 var uuid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
-// anonymous is everything that the caller saw, but for decision ids and the
-// request that grpcurl repeats in its own words.
-func (a answer) anonymous() string { return uuid.ReplaceAllString(a.verbose, "UUID") }
+// encodedStatus is the trailer that holds the status a second time, in base64;
+// grpcurl shows it decoded as well.
+var encodedStatus = regexp.MustCompile(`(?m)^grpc-status-details-bin: .*$`)
+
+// anonymous is everything that the caller saw, but for decision ids.
+func (a answer) anonymous() string {
+	return uuid.ReplaceAllString(encodedStatus.ReplaceAllString(a.verbose, ""), "UUID")
+}
 
 // expect checks a call's code and reason and gives the metadata.
 func (c curl) expect(what string, a answer, code codes.Code, reason string) map[string]any {

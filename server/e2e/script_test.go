@@ -118,7 +118,7 @@ func (s *script) line(line string) error {
 	return nil
 }
 
-var variable = regexp.MustCompile(`\$[A-Z]+`)
+var variable = regexp.MustCompile(`\$[A-Z_]+`)
 
 // words splits a line; in a pattern, what a variable holds matches itself.
 func (s *script) words(line string, pattern bool) []string {
