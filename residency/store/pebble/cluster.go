@@ -70,40 +70,34 @@ func (c *Cluster) Update(ctx context.Context, scope store.Scope, fn func(store.T
 		return err
 	}
 	defer e.leave()
-	t := &tx{engine: e, tenant: scope.Tenant}
-	if err := e.locks.Acquire(ctx, scope, false, &t.held); err != nil {
+	t := newTx(e, scope.Tenant)
+	if err := e.locks.Acquire(ctx, scope, false, &t.locks); err != nil {
 		return err
 	}
-	batch, err := t.run(fn)
-	switch {
-	case err != nil:
+	if err := t.run(fn); err != nil {
 		return err
-	case batch == nil:
-		t.held.Release()
+	}
+	if len(t.writes) == 0 && len(t.appended) == 0 {
+		t.locks.Release()
 		return e.settled(ctx, e.mark(t.tenant))
 	}
-	commit := newCommit(batch)
-	commit.tenant, commit.appended, commit.held, commit.mark = t.tenant, t.appended, &t.held, e.mark(t.tenant)
-	return e.submit(ctx, commit)
+	t.held, t.mark = &t.locks, e.mark(t.tenant)
+	return e.submit(ctx, &t.commit)
 }
 
-// run runs fn and makes a batch of what it wrote, nil if it wrote nothing. The
-// locks stay held only if it returns no error.
-func (t *tx) run(fn func(store.Tx) error) (batch *pebble.Batch, err error) {
+// run runs fn. The locks stay held only if it returns no error.
+func (t *tx) run(fn func(store.Tx) error) (err error) {
 	done := false
 	defer func() {
 		t.dead = true
 		if !done || err != nil {
-			t.held.Release()
+			t.locks.Release()
 		}
 	}()
 	t.now = t.engine.now()
 	err = fn(t)
 	done = true
-	if err != nil || len(t.writes) == 0 && len(t.appended) == 0 {
-		return nil, err
-	}
-	return t.batch()
+	return err
 }
 
 // View is store.Rows. It returns nil only when everything that fn can have seen
@@ -115,14 +109,15 @@ func (c *Cluster) View(ctx context.Context, scope store.Scope, fn func(store.Tx)
 		return err
 	}
 	defer e.leave()
-	t := &tx{engine: e, tenant: scope.Tenant, readOnly: true}
-	if err := e.locks.Acquire(ctx, scope, true, &t.held); err != nil {
+	t := newTx(e, scope.Tenant)
+	t.readOnly = true
+	if err := e.locks.Acquire(ctx, scope, true, &t.locks); err != nil {
 		return err
 	}
-	if _, err := t.run(fn); err != nil {
+	if err := t.run(fn); err != nil {
 		return err
 	}
-	t.held.Release()
+	t.locks.Release()
 	return e.settled(ctx, e.mark(t.tenant))
 }
 
@@ -168,7 +163,7 @@ func (c *Cluster) Entry(ctx context.Context, place uint64) ([]byte, error) {
 	if place == 0 || place > e.durablePlace.Load() {
 		return nil, fmt.Errorf("%w: no entry at place %d", store.ErrNotFound, place)
 	}
-	v, err := e.get(outboxKey(place))
+	v, err := e.get(outboxKey(nil, place))
 	if err != nil {
 		return nil, fmt.Errorf("the entry at place %d: %w", place, err)
 	}
@@ -188,7 +183,7 @@ func (c *Cluster) Entries(ctx context.Context, from uint64, yield func(uint64, [
 	if from > last {
 		return nil
 	}
-	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: outboxKey(from), UpperBound: outboxKey(last + 1)})
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: outboxKey(nil, from), UpperBound: outboxKey(nil, last+1)})
 	if err != nil {
 		return wrap(err)
 	}

@@ -61,7 +61,7 @@ func (d *Directory) find(t store.Tenant) (store.Placement, error) {
 // Reserve is store.Directory.
 func (d *Directory) Reserve(ctx context.Context, t store.Tenant, p store.Placement) (store.Placement, error) {
 	there := p
-	err := d.change(ctx, t, func(b *pebble.Batch) error {
+	err := d.change(ctx, t, func(c *commit) error {
 		old, err := d.find(t)
 		if err == nil {
 			there = old
@@ -70,7 +70,7 @@ func (d *Directory) Reserve(ctx context.Context, t store.Tenant, p store.Placeme
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		return put(b, t, p)
+		return put(c, t, p)
 	})
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return store.Placement{}, err
@@ -80,7 +80,7 @@ func (d *Directory) Reserve(ctx context.Context, t store.Tenant, p store.Placeme
 
 // Update is store.Directory. Times are compared as instants, to the nanosecond.
 func (d *Directory) Update(ctx context.Context, t store.Tenant, old, new store.Placement) error {
-	return d.change(ctx, t, func(b *pebble.Batch) error {
+	return d.change(ctx, t, func(c *commit) error {
 		there, err := d.find(t)
 		switch {
 		case errors.Is(err, store.ErrNotFound), err == nil && there != rounded(old):
@@ -88,10 +88,8 @@ func (d *Directory) Update(ctx context.Context, t store.Tenant, old, new store.P
 		case err != nil:
 			return err
 		}
-		if err := b.Delete(regionKey(there.Region, t), nil); err != nil {
-			return wrap(err)
-		}
-		return put(b, t, new)
+		c.writes = append(c.writes, write{key: regionKey(there.Region, t), deleted: true})
+		return put(c, t, new)
 	})
 }
 
@@ -103,7 +101,7 @@ func rounded(p store.Placement) store.Placement {
 
 // change runs fn alone for its tenant and commits the batch; what fn refused
 // with is returned once what it relied on is durable.
-func (d *Directory) change(ctx context.Context, t store.Tenant, fn func(*pebble.Batch) error) error {
+func (d *Directory) change(ctx context.Context, t store.Tenant, fn func(*commit) error) error {
 	e := d.engine
 	if err := e.begin(ctx); err != nil {
 		return err
@@ -116,31 +114,26 @@ func (d *Directory) change(ctx context.Context, t store.Tenant, fn func(*pebble.
 	return e.change(ctx, held, t, fn)
 }
 
-// change commits what fn puts into a batch, under locks that it releases.
-func (e *engine) change(ctx context.Context, held *lock.Held, t store.Tenant, fn func(*pebble.Batch) error) error {
-	batch := e.db.NewBatch()
-	if err := fn(batch); err != nil {
+// change commits what fn writes, under locks that it releases.
+func (e *engine) change(ctx context.Context, held *lock.Held, t store.Tenant, fn func(*commit) error) error {
+	c := &commit{held: held, mark: e.mark(t)}
+	if err := fn(c); err != nil {
 		held.Release()
-		_ = batch.Close() // it only goes back to its pool
-		if settled := e.settled(ctx, e.mark(t)); settled != nil {
+		if settled := e.settled(ctx, c.mark); settled != nil {
 			return settled
 		}
 		return err
 	}
-	c := newCommit(batch)
-	c.tenant, c.held, c.mark = t, held, e.mark(t)
 	return e.submit(ctx, c)
 }
 
-func put(b *pebble.Batch, t store.Tenant, p store.Placement) error {
+func put(c *commit, t store.Tenant, p store.Placement) error {
 	v, err := encodePlacement(p)
 	if err != nil {
 		return err
 	}
-	if err := b.Set(placementKey(t), v, nil); err != nil {
-		return wrap(err)
-	}
-	return wrap(b.Set(regionKey(p.Region, t), v, nil))
+	c.writes = append(c.writes, write{key: placementKey(t), value: v}, write{key: regionKey(p.Region, t), value: v})
+	return nil
 }
 
 // List is store.Directory. It sees the directory as it was when it was called.

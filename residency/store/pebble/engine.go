@@ -32,16 +32,17 @@ type engine struct {
 	locks *lock.Table
 
 	queue   chan *commit // to the sequencer
-	ordered chan *commit // from the sequencer to the acknowledger, in commit order
+	ordered chan *group  // from the sequencer to the acknowledger, in commit order
 	stopped chan struct{}
+	groups  sync.Pool
 
 	last  uint64 // the newest place; the sequencer's alone
-	count uint64 // commits applied; the sequencer's alone
+	count uint64 // groups applied; the sequencer's alone
 
 	durablePlace atomic.Uint64 // the newest place whose entry is durable
-	durable      atomic.Uint64 // the newest commit that is durable, by its count
+	durable      atomic.Uint64 // the newest group that is durable, by its count
 	seed         maphash.Seed
-	applied      [marks]atomic.Uint64 // by hash of what a commit wrote to: the count of the newest
+	applied      [marks]atomic.Uint64 // by hash of what a commit wrote to: the count of the newest group
 	latest       atomic.Int64         // the newest time given out, in nanoseconds since 1970
 
 	failure  atomic.Pointer[error]
@@ -76,7 +77,8 @@ func open(dir, role string, o Options) (*engine, error) {
 func newEngine(o Options) *engine {
 	e := &engine{
 		log: o.Logger, clock: o.Clock, locks: lock.New(), seed: maphash.MakeSeed(),
-		queue: make(chan *commit, queueLength), ordered: make(chan *commit, queueLength),
+		queue: make(chan *commit, queueLength), ordered: make(chan *group, queueLength),
+		groups:  sync.Pool{New: func() any { return new(group) }},
 		stopped: make(chan struct{}), down: make(chan struct{}), idle: make(chan struct{}),
 	}
 	if e.log == nil {
@@ -179,8 +181,7 @@ func (e *engine) settled(ctx context.Context, mark *atomic.Uint64) error {
 	if mark.Load() <= e.durable.Load() {
 		return e.failed()
 	}
-	c := newCommit(nil)
-	return e.submit(ctx, c)
+	return e.submit(ctx, new(commit))
 }
 
 // wrap gives an engine's error one of the store's kinds.

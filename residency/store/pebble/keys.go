@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -110,7 +111,7 @@ func (k *Keys) Create(ctx context.Context, name string, wrapped []byte) ([]byte,
 		return nil, err
 	}
 	there := append([]byte{}, wrapped...)
-	err := e.change(ctx, held, part(name), func(b *pebble.Batch) error {
+	err := e.change(ctx, held, part(name), func(c *commit) error {
 		old, err := e.get(wrappedKey(name))
 		if err == nil {
 			there = old
@@ -119,7 +120,8 @@ func (k *Keys) Create(ctx context.Context, name string, wrapped []byte) ([]byte,
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		return wrap(b.Set(wrappedKey(name), wrapped, nil))
+		c.writes = append(c.writes, write{key: wrappedKey(name), value: bytes.Clone(wrapped)})
+		return nil
 	})
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return nil, err
@@ -142,12 +144,10 @@ func (k *Keys) Destroy(ctx context.Context, prefix string) error {
 	if err := e.locks.Acquire(ctx, store.Scope{Exclusive: true}, false, held); err != nil {
 		return err
 	}
-	err := e.change(ctx, held, store.Tenant{}, func(b *pebble.Batch) error {
+	err := e.change(ctx, held, store.Tenant{}, func(c *commit) error {
 		start := wrappedKey(prefix)
-		if err := b.DeleteRange(start, after(nil, start), nil); err != nil {
-			return wrap(err)
-		}
-		return wrap(b.Set(purgeKey(prefix), nil, nil))
+		c.writes = append(c.writes, write{key: start, end: after(nil, start)}, write{key: purgeKey(prefix)})
+		return nil
 	})
 	if err == nil {
 		k.purger.kick()
@@ -165,7 +165,7 @@ func (k *Keys) Ping(ctx context.Context) error {
 	if _, err := e.get(formatKey); err != nil {
 		return err
 	}
-	return e.submit(ctx, newCommit(nil))
+	return e.submit(ctx, new(commit))
 }
 
 // Purge returns when every key that was destroyed before it was called is gone
@@ -277,18 +277,14 @@ func (p *purger) pass(ctx context.Context) error {
 	if err := db.Flush(); err != nil { // the old log goes with it
 		return wrap(err)
 	}
-	batch := db.NewBatch()
+	c := &commit{mark: p.engine.mark(store.Tenant{})}
 	for _, prefix := range marked {
 		start := wrappedKey(prefix)
 		if err := db.Compact(ctx, start, after(nil, start), false); err != nil {
-			return errors.Join(wrap(err), batch.Close())
+			return wrap(err)
 		}
-		if err := batch.Delete(purgeKey(prefix), nil); err != nil {
-			return errors.Join(wrap(err), batch.Close())
-		}
+		c.writes = append(c.writes, write{key: purgeKey(prefix), deleted: true})
 	}
-	c := newCommit(batch)
-	c.mark = p.engine.mark(store.Tenant{})
 	return p.engine.submit(ctx, c)
 }
 

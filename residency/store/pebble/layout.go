@@ -65,7 +65,7 @@ func (e *engine) empty() (bool, error) {
 
 // newestPlace finds the last entry of the outbox; 0 when there is none.
 func (e *engine) newestPlace() (uint64, error) {
-	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: outboxKey(0), UpperBound: []byte{prefixOutbox + 1}})
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: outboxKey(nil, 0), UpperBound: []byte{prefixOutbox + 1}})
 	if err != nil {
 		return 0, wrap(err)
 	}
@@ -87,10 +87,9 @@ func rowKey(buf []byte, t store.Tenant, kind store.Kind, id store.ID) []byte {
 // rowIDAt is where a row's ID begins in its key.
 const rowIDAt = 1 + 16 + 1
 
-func outboxKey(place uint64) []byte {
-	k := make([]byte, 1, 9)
-	k[0] = prefixOutbox
-	return binary.BigEndian.AppendUint64(k, place)
+// outboxKey appends an entry's key to buf.
+func outboxKey(buf []byte, place uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(buf, prefixOutbox), place)
 }
 
 func placeOf(key []byte) (uint64, error) {

@@ -23,28 +23,33 @@ var (
 	errDead     = fmt.Errorf("%w: the transaction is over", store.ErrClosed)
 )
 
-// tx is one transaction: its writes, until they become a batch. Nothing that it
-// wrote is in the database before that, so a transaction that fails has nothing to undo.
+// tx is one transaction: its writes, until they become part of a batch. Nothing
+// that it wrote is in the database before that, so a transaction that fails has
+// nothing to undo.
 type tx struct {
+	commit // what it writes, each key once, in the order of its first write
+
 	engine   *engine
-	held     lock.Held
+	locks    lock.Held
 	now      time.Time
-	tenant   store.Tenant
 	readOnly bool
 	dead     bool
 
-	key      []byte  // scratch: the key that is being looked for
-	arena    []byte  // holds the keys and values of writes
-	writes   []write // each key once, in the order of its first write
-	index    map[string]int
-	size     int // bytes of keys and values
-	appended []entry
+	key   []byte         // scratch: the key that is being looked for
+	arena []byte         // holds the keys and values of writes
+	index map[string]int // where a key is in writes, once there are many
+
+	// Room for a usual transaction.
+	keyRoom   [96]byte
+	writeRoom [3]write
+	entryRoom [2]entry
 }
 
-// write is what a transaction makes of one key of the database.
-type write struct {
-	key, value []byte
-	deleted    bool
+func newTx(e *engine, tenant store.Tenant) *tx {
+	t := &tx{engine: e}
+	t.tenant = tenant
+	t.key, t.writes, t.appended = t.keyRoom[:0], t.writeRoom[:0], t.entryRoom[:0]
+	return t
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -81,12 +86,10 @@ func (t *tx) keep(b []byte) []byte {
 func (t *tx) write(key, value []byte, deleted bool) {
 	value = t.keep(value)
 	if i := t.find(key); i >= 0 {
-		t.size += len(value) - len(t.writes[i].value)
 		t.writes[i].value, t.writes[i].deleted = value, deleted
 		return
 	}
-	w := write{t.keep(key), value, deleted}
-	t.size += len(key) + len(value)
+	w := write{key: t.keep(key), value: value, deleted: deleted}
 	t.writes = append(t.writes, w)
 	switch {
 	case t.index != nil:
@@ -261,22 +264,4 @@ func merge(it *pebble.Iterator, own []write, yield func(store.ID, []byte) bool) 
 		}
 	}
 	return wrap(it.Error())
-}
-
-// batch makes one batch of the transaction's writes.
-func (t *tx) batch() (*pebble.Batch, error) {
-	const perWrite, perEntry = 16, 512 // bytes: the batch's own overhead, and room for an entry
-	b := t.engine.db.NewBatchWithSize(t.size + perWrite*len(t.writes) + perEntry*len(t.appended) + 64)
-	for _, w := range t.writes {
-		var err error
-		if w.deleted {
-			err = b.Delete(w.key, nil)
-		} else {
-			err = b.Set(w.key, w.value, nil)
-		}
-		if err != nil {
-			return nil, errors.Join(wrap(err), b.Close())
-		}
-	}
-	return b, nil
 }
