@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/domicile-project/domicile/residency"
@@ -56,6 +57,21 @@ func (m mutant) policy(p *Policy) *Policy {
 	broken.rules = m.rules
 	broken.table = compile(m.rules, p.Jurisdiction, p.table.named)
 	return &broken
+}
+
+// pairs calls f once with each pair of verdicts that some cell has in two tables
+// over the same cells, and with the first such cell, until it returns false.
+func pairs(a, b *table, f func(a, b *verdict, c cell) bool) {
+	seen := make([]bool, len(a.verdicts)*len(b.verdicts))
+	i, done := 0, false
+	a.each(func(c cell) {
+		x, y := int(a.cells[i]), int(b.cells[i])
+		if pair := x*len(b.verdicts) + y; !done && !seen[pair] {
+			seen[pair] = true
+			done = !f(&a.verdicts[x], &b.verdicts[y], c)
+		}
+		i++
+	})
 }
 
 // changes compares a broken policy with the sound one: whether any decision
@@ -159,4 +175,56 @@ func refutes(t *testing.T, broken *Policy) (string, bool) {
 		return k.Says, k.Example != nil && k.Finding != "" && !m.keptBy(broken.find(*k.Example))
 	}
 	return "", false
+}
+
+// TestUselessRulesAreFound: a rule that changes nothing, and a clause that
+// decides nothing, are named by their lines.
+func TestUselessRulesAreFound(t *testing.T) {
+	useless := "  - action: USE\n    data: PERSONAL_INFORMATION\n    purpose: none\n    allow: true\n    clause: security\n"
+	p, err := Parse([]byte(strings.Replace(small, "rules:\n", "rules:\n"+useless, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprint(p.Verify().Err())
+	for _, want := range []string{"without the rule on line 20 every decision would be the same", "clause security, cited on line 20, decides no access"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+}
+
+// TestBrokenPromiseIsReported: an invariant that does not hold is reported with
+// its clause, an access that contradicts it, and how often.
+func TestBrokenPromiseIsReported(t *testing.T) {
+	p, err := Parse([]byte(strings.Replace(small, "    to: [US, NO]\n    needs", "    action: USE\n    needs", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := p.Verify()
+	last := r.Claims[len(r.Claims)-1]
+	if r.Err() == nil || last.Clause != "product/border" || last.Example == nil || last.Violations == 0 || last.Violations >= last.Checked {
+		t.Fatalf("got %+v", last)
+	}
+	if q := *last.Example; !p.Explain(q).Allow || p.Requirements(q).Has(residency.RequireConsent) {
+		t.Errorf("%s does not contradict", q)
+	}
+	if r.Cells != r.Allowed+r.Conditional+r.Denied {
+		t.Errorf("counts do not add up: %+v", r)
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	p := shippedPolicies(b)["CH"]
+	for b.Loop() {
+		p.Verify()
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	file, _ := Shipped("ch-2012-05-02.yaml")
+	for b.Loop() {
+		if _, err := Parse(file); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

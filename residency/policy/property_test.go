@@ -114,7 +114,7 @@ func TestTableIsItsRules(t *testing.T) {
 		}
 		n := 0
 		p.table.each(func(c cell) {
-			if n == i && *p.table.at(c) != judge(p.matching(c)) {
+			if n == i && *p.table.at(c) != judge(p.matching(c).of(p.rules)) {
 				t.Fatalf("%s: the table and the rules differ", q)
 			}
 			n++

@@ -14,6 +14,14 @@ type ruleSet [maxRules / 64]uint64
 
 func (s *ruleSet) add(i int) { s[i/64] |= 1 << (i % 64) }
 
+// without gives the set without a rule, and whether it had it.
+func (s ruleSet) without(i int) (ruleSet, bool) {
+	bit := uint64(1) << (i % 64)
+	had := s[i/64]&bit != 0
+	s[i/64] &^= bit
+	return s, had
+}
+
 func (s ruleSet) and(o ruleSet) ruleSet {
 	for i := range s {
 		s[i] &= o[i]
@@ -171,21 +179,6 @@ func (t *table) placeOf(to residency.Jurisdiction) uint8 {
 		return t.place[i]
 	}
 	return placeNone
-}
-
-// pairs calls f once with each pair of verdicts that some cell has in two tables
-// over the same cells, and with the first such cell, until it returns false.
-func pairs(a, b *table, f func(a, b *verdict, c cell) bool) {
-	seen := make([]bool, len(a.verdicts)*len(b.verdicts))
-	i, done := 0, false
-	a.each(func(c cell) {
-		x, y := int(a.cells[i]), int(b.cells[i])
-		if pair := x*len(b.verdicts) + y; !done && !seen[pair] {
-			seen[pair] = true
-			done = !f(&a.verdicts[x], &b.verdicts[y], c)
-		}
-		i++
-	})
 }
 
 // The verdicts that no file has to state.

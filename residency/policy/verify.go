@@ -52,7 +52,8 @@ func (p *Policy) Verify() Report {
 	}
 	r := Report{Version: p.Version, Digest: p.Digest, Rules: len(p.rules), Verdicts: len(p.table.verdicts)}
 	p.table.each(func(c cell) { r.count(p.table.at(c)) })
-	r.Claims = append(r.Claims, p.checkTable(), p.checkNamed(), p.checkRules(), p.checkClauses())
+	all := make(judged)
+	r.Claims = append(r.Claims, p.checkTable(all), p.checkNamed(), p.checkRules(all), p.checkClauses())
 	for i := range p.promises {
 		r.Claims = append(r.Claims, p.checkPromise(&p.promises[i]))
 	}
@@ -72,60 +73,70 @@ func (r *Report) count(v *verdict) {
 }
 
 // matching gives the rules that match a cell, without the help of the compiled table.
-func (p *Policy) matching(c cell) []*rule {
-	var out []*rule
+func (p *Policy) matching(c cell) ruleSet {
+	var set ruleSet
 	for i := range p.rules {
 		if p.rules[i].match.matches(c) {
-			out = append(out, &p.rules[i])
+			set.add(i)
 		}
 	}
-	return out
+	return set
 }
 
-// checkTable compares the compiled table with the rules, cell by cell.
-func (p *Policy) checkTable() Claim {
+// judged is the verdict of every set of rules that together match some cell.
+type judged map[ruleSet]verdict
+
+// checkTable compares the compiled table with the rules, cell by cell. It
+// collects the verdicts of the rules into all.
+func (p *Policy) checkTable(all judged) Claim {
 	k := Claim{Says: "the table says what the rules say"}
 	p.table.each(func(c cell) {
-		k.cell(p, c, *p.table.at(c) == judge(p.matching(c)))
+		set := p.matching(c)
+		v, ok := all[set]
+		if !ok {
+			v = judge(set.of(p.rules))
+			all[set] = v
+		}
+		k.cell(p, c, *p.table.at(c) == v)
 	})
 	return k
 }
 
 // checkNamed proves that what is permitted is permitted by a rule that names it.
 func (p *Policy) checkNamed() Claim {
+	var naming ruleSet
+	for i := range p.rules {
+		if e := p.rules[i].effect; e == effectAllow || e == effectRequire {
+			naming.add(i)
+		}
+	}
 	k := Claim{Says: "nothing is permitted that no rule names"}
 	p.table.each(func(c cell) {
-		named := !p.table.at(c).allow
-		for _, r := range p.matching(c) {
-			named = named || r.effect == effectAllow || r.effect == effectRequire
-		}
-		k.cell(p, c, named)
+		k.cell(p, c, !p.table.at(c).allow || p.matching(c).and(naming) != ruleSet{})
 	})
 	return k
 }
 
 // checkRules proves that the file would decide something differently without any one
 // of its rules. The last rule of otherwise is exempt: it has to be there.
-func (p *Policy) checkRules() Claim {
+func (p *Policy) checkRules(all judged) Claim {
 	k := Claim{Says: "every rule has an effect"}
 	for i := range p.rules[:len(p.rules)-1] {
 		k.Checked++
-		if p.equalWithout(i) {
+		if p.equalWithout(i, all) {
 			k.violate(fmt.Sprintf("without the rule on line %d every decision would be the same", p.rules[i].line))
 		}
 	}
 	return k
 }
 
-func (p *Policy) equalWithout(i int) bool {
-	rest := append(append([]rule(nil), p.rules[:i]...), p.rules[i+1:]...)
-	t := compile(rest, p.Jurisdiction, p.table.named)
-	equal := true
-	pairs(&p.table, &t, func(with, without *verdict, _ cell) bool {
-		equal = *with == *without
-		return equal
-	})
-	return equal
+func (p *Policy) equalWithout(i int, all judged) bool {
+	for set, v := range all {
+		if rest, had := set.without(i); had && judge(rest.of(p.rules)) != v {
+			return false
+		}
+	}
+	return true
 }
 
 // checkClauses proves that every clause that a rule cites decides something.
