@@ -169,8 +169,12 @@ func TestNoReadAfterWithdrawal(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					if err := get(ctx); err != nil && !isWithdrawn(err) && status.Code(err) != codes.Canceled {
+					err := get(ctx)
+					if err != nil && !isWithdrawn(err) && status.Code(err) != codes.Canceled {
 						t.Errorf("a racing read: %v", err)
+					}
+					if err != nil {
+						time.Sleep(20 * time.Millisecond) // refusals are limited per caller
 					}
 				}
 			})
