@@ -54,6 +54,18 @@ var decisionColumns = []column[*residencyv1.DecisionRecord]{
 	{"WAY", func(r *residencyv1.DecisionRecord) string {
 		return wayText(r.GetDecision().GetFromJurisdiction(), r.GetDecision().GetToJurisdiction())
 	}},
-	{"REASON", func(r *residencyv1.DecisionRecord) string { return r.GetDecision().GetReason() }},
+	{"RESULT", resultText},
 	{"CLAUSE", func(r *residencyv1.DecisionRecord) string { return r.GetDecision().GetClause() }},
+}
+
+// resultText says what the call gave in the end: a stream that was permitted may
+// still have been cut.
+func resultText(r *residencyv1.DecisionRecord) string {
+	switch {
+	case r.GetResult() != "":
+		return r.GetResult()
+	case r.GetDecision().GetReason() != "":
+		return r.GetDecision().GetReason()
+	}
+	return "ok"
 }

@@ -21,10 +21,13 @@ const (
 	exitRetry  = 4 // the gateway cannot answer now; the same command may succeed later
 )
 
+// defaultData is the data folder that a gateway without a configuration uses too.
+const defaultData = "data"
+
 // commandLine is every command and flag.
 type commandLine struct {
 	Identity   string  `short:"i" env:"DOMICILE_IDENTITY" placeholder:"NAME|FILE" help:"Whom to call as: an identity's name under DIR/identity, or its certificate file with the key beside it. No default."`
-	Data       string  `env:"DOMICILE_DATA" default:"data" placeholder:"DIR" help:"The gateway's data folder, for its address and identities (default ./data)."`
+	Data       string  `env:"DOMICILE_DATA" default:"${data}" placeholder:"DIR" help:"The gateway's data folder, for its address and identities (default ./data)."`
 	Address    string  `env:"DOMICILE_ADDRESS" placeholder:"HOST:PORT" help:"The gateway to call, instead of the one that serves from DIR."`
 	CA         string  `name:"ca" env:"DOMICILE_CA" placeholder:"FILE" help:"The authority that the gateway's certificate descends from (default ca.crt beside the identity)."`
 	ServerName string  `env:"DOMICILE_SERVER_NAME" placeholder:"NAME" help:"The name that the gateway's certificate is for (default the host of its address)."`
@@ -95,6 +98,7 @@ func newParser(flags *commandLine, stdout, stderr io.Writer) (*kong.Kong, error)
 		kong.Exit(func(code int) { panic(helpShown(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		enumVars(),
+		kong.Vars{"data": defaultData},
 	)
 }
 

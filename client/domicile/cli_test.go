@@ -217,7 +217,7 @@ func TestExitCodes(t *testing.T) {
 		{"usage", usagef("wrong"), exitUsage, "domicile: wrong"},
 		{"an answer that refuses", errAnswerIsDeny, exitDenied, ""},
 		{"denied", aboutError{err: denied, tenant: "t-1", subject: "s-1"}, exitDenied,
-			"domicile consent grant t-1 --kind BORDER_CROSSING --subject s-1 --class VIRTUAL_DRIVE_DATA --purpose RECORDS --from-jurisdiction CH --to-jurisdiction US"},
+			"domicile consent grant t-1 --kind BORDER_CROSSING --subject s-1 \\\n              --class VIRTUAL_DRIVE_DATA --purpose RECORDS \\\n              --from-jurisdiction CH --to-jurisdiction US \\\n"},
 		{"denied within another", fmt.Errorf("the tour: %w", denied), exitDenied, "CONSENT_WITHDRAWN"},
 		{"denied for good", never, exitDenied, "denied: CROSS_BORDER_CONSENT_REQUIRED"},
 		{"not found", failure(t, codes.NotFound, "NOT_FOUND"), exitError, "NOT_FOUND"},

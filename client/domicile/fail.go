@@ -83,12 +83,14 @@ func printDenied(w io.Writer, err error, d *client.Denied) {
 		}
 	}
 	if d.Consent != nil && len(d.Missing) > 0 { // nothing missing = never permitted, whatever is consented
-		fmt.Fprintf(w, "  %-9s record a %s consent, as a caller in %s:\n            %s\n", "needed", d.Consent.Kind, d.Consent.From, grantCommand(err, d.Consent))
+		fmt.Fprintf(w, "  %-9s record a %s consent, as a caller in %s:\n", "needed", d.Consent.Kind, d.Consent.From)
+		fmt.Fprintf(w, "            %s\n", strings.Join(grantCommand(err, d.Consent), " \\\n              "))
 	}
 }
 
-// grantCommand is the command that would record the consent that is needed.
-func grantCommand(err error, c *client.NeededConsent) string {
+// grantCommand is the command that would record the consent that is needed, in
+// parts that fit on a line each.
+func grantCommand(err error, c *client.NeededConsent) []string {
 	tenant, scope := "TENANT", "--whole-tenant"
 	var about aboutError
 	if errors.As(err, &about) {
@@ -101,8 +103,12 @@ func grantCommand(err error, c *client.NeededConsent) string {
 	if purpose == "" {
 		purpose = "PURPOSE"
 	}
-	return fmt.Sprintf("domicile consent grant %s --kind %s %s --class %s --purpose %s --from-jurisdiction %s --to-jurisdiction %s "+
-		"--method … --grantor … --notice-language … --notice FILE", tenant, c.Kind, scope, c.DataClass, purpose, c.From, c.To)
+	return []string{
+		fmt.Sprintf("domicile consent grant %s --kind %s %s", tenant, c.Kind, scope),
+		fmt.Sprintf("--class %s --purpose %s", c.DataClass, purpose),
+		fmt.Sprintf("--from-jurisdiction %s --to-jurisdiction %s", c.From, c.To),
+		"--method … --grantor … --notice-language … --notice FILE",
+	}
 }
 
 func printError(w io.Writer, e *client.Error) {

@@ -67,7 +67,7 @@ func (p *page) allowed(who, what, decision string) {
 func (p *page) denied(who, what string, d *client.Denied) {
 	p.told(p.paint(red, "✗"), who, what, d.DecisionID)
 	p.detail(fmt.Sprintf("%s %s, clause %s, %s", p.paint(red, "denied:"), d.Reason, d.Clause, wayText(d.From, d.To)))
-	if c := d.Consent; c != nil {
+	if c := d.Consent; c != nil && d.Reason == "CROSS_BORDER_CONSENT_REQUIRED" { // else it was there and has been told of
 		p.detail(strings.Join(strings.Fields(fmt.Sprintf("needed: a %s consent for %s, %s", c.Kind, c.DataClass, c.Purpose)), " "))
 	}
 }

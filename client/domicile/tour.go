@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"google.golang.org/grpc"
@@ -308,8 +309,11 @@ func (t *tour) readDrive(who, tenant, what string) error {
 // next says where to look from here.
 func (t *tour) next() {
 	t.page.chapter("Where to look next")
+	if t.app.flags.Data != defaultData && os.Getenv("DOMICILE_DATA") == "" {
+		t.page.hint("with every command", "--data "+t.app.flags.Data)
+	}
 	t.page.hint("what was decided", fmt.Sprintf("domicile -i %s audit decisions %s", adminCH, t.swiss))
-	t.page.hint("why", "domicile -i sre policy explain ch --action use --class personal-information \\\n    --to US --purpose service-provision")
+	t.page.hint("why", "domicile -i sre policy explain ch --action use \\\n    --class personal-information --to US --purpose service-provision")
 	if t.where.Admin != "" {
 		t.page.hint("the border in numbers", fmt.Sprintf("curl -s http://%s/metrics | grep residency_blocked", t.where.Admin))
 	}
