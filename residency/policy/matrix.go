@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -44,19 +45,41 @@ func (t *table) columns(home residency.Jurisdiction) []string {
 	return out
 }
 
-// rows writes the rows of one action and data class.
+// row is a group of accesses of one action and data class that get the same answers.
+type row struct {
+	recipients []string
+	rest       string // source, party and purposes
+	answers    string
+}
+
+// rows writes the rows of one action and data class. Recipients whose rows are
+// the same share them.
 func (t *table) rows(w io.Writer, c cell) {
+	var rows []*row
 	matters := t.matters(c)
-	for c[byRecipient] = 0; c[byRecipient] < t.sizes[byRecipient]; c[byRecipient]++ {
-		for c[bySource] = 0; c[bySource] < t.sizes[bySource]; c[bySource]++ {
-			for c[byParty] = 0; c[byParty] < t.sizes[byParty]; c[byParty]++ {
-				if c[byRecipient] > 0 && !matters[byRecipient] || c[bySource] > 0 && !matters[bySource] || c[byParty] > 0 && !matters[byParty] {
-					continue
-				}
-				t.purposeRows(w, c, matters)
+	for c[byRecipient] = 0; c[byRecipient] < t.bound(byRecipient, matters); c[byRecipient]++ {
+		for c[bySource] = 0; c[bySource] < t.bound(bySource, matters); c[bySource]++ {
+			for c[byParty] = 0; c[byParty] < t.bound(byParty, matters); c[byParty]++ {
+				rows = t.merge(rows, c, matters)
 			}
 		}
 	}
+	action, class := residency.Action(c[byAction]+1), residency.DataClass(c[byClass]+1)
+	for _, r := range rows {
+		who := r.rest
+		if matters[byRecipient] {
+			who = "to " + strings.Join(r.recipients, ", ") + "; " + who
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", action, class, who, r.answers)
+	}
+}
+
+// bound is how many values of a dimension have to be looked at: one when it does not matter.
+func (t *table) bound(d dimension, matters [numDimensions]bool) uint8 {
+	if matters[d] {
+		return t.sizes[d]
+	}
+	return 1
 }
 
 // matters says which of the lesser dimensions any well-formed access of one action and
@@ -77,8 +100,9 @@ func (t *table) matters(of cell) [numDimensions]bool {
 	return out
 }
 
-// purposeRows writes a row for each group of purposes that get the same answers.
-func (t *table) purposeRows(w io.Writer, c cell, matters [numDimensions]bool) {
+// merge adds a row for each group of purposes that get the same answers, or the
+// recipient to a row that says the same already.
+func (t *table) merge(rows []*row, c cell, matters [numDimensions]bool) []*row {
 	var order []string
 	groups := make(map[string][]string)
 	for c[byPurpose] = 0; c[byPurpose] < t.sizes[byPurpose]; c[byPurpose]++ {
@@ -92,10 +116,14 @@ func (t *table) purposeRows(w io.Writer, c cell, matters [numDimensions]bool) {
 		groups[answers] = append(groups[answers], purposeWord(c[byPurpose]))
 	}
 	for _, answers := range order {
-		q := t.query(c)
-		who := strings.Join(append(circumstances(q, matters), purposesWord(groups[answers])), "; ")
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", q.Action, q.DataClass, who, answers)
+		rest := strings.Join(append(circumstances(t.query(c), matters), purposesWord(groups[answers])), "; ")
+		i := slices.IndexFunc(rows, func(r *row) bool { return r.rest == rest && r.answers == answers })
+		if i < 0 {
+			i, rows = len(rows), append(rows, &row{rest: rest, answers: answers})
+		}
+		rows[i].recipients = append(rows[i].recipients, recipientWord(c[byRecipient]))
 	}
+	return rows
 }
 
 // answers gives what a cell says at each place, and whether it is well formed at any.
@@ -121,15 +149,15 @@ func (v *verdict) words() string {
 	return "needs " + strings.Join(v.requires.Names(), ", ")
 }
 
+func recipientWord(r uint8) string {
+	if r == 0 {
+		return "nobody"
+	}
+	return residency.RecipientKind(r).String()
+}
+
 func circumstances(q Query, matters [numDimensions]bool) []string {
 	var out []string
-	if matters[byRecipient] {
-		kind := "nobody"
-		if q.Recipient != residency.NoRecipient {
-			kind = q.Recipient.String()
-		}
-		out = append(out, "to "+kind)
-	}
 	if matters[bySource] {
 		out = append(out, "from "+q.Source.String())
 	}
@@ -148,21 +176,23 @@ func purposeWord(p uint8) string {
 
 // purposesWord names a group of purposes, by what it lacks when that is shorter.
 func purposesWord(group []string) string {
-	has := make(map[string]bool, len(group))
-	for _, g := range group {
-		has[g] = true
-	}
+	any := "any stated purpose"
 	var lacks []string
 	for p := range uint8(numPurposes) {
-		if !has[purposeWord(p)] {
-			lacks = append(lacks, purposeWord(p))
+		switch word := purposeWord(p); {
+		case slices.Contains(group, word):
+			if p == 0 {
+				any = "any purpose or none"
+			}
+		case p != 0:
+			lacks = append(lacks, word)
 		}
 	}
 	switch {
 	case len(lacks) == 0:
-		return "any purpose or none"
+		return any
 	case len(lacks) < len(group):
-		return "any purpose but " + strings.Join(lacks, ", ")
+		return any + " but " + strings.Join(lacks, ", ")
 	}
 	return strings.Join(group, ", ")
 }

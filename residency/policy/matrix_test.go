@@ -26,7 +26,7 @@ func TestMatrix(t *testing.T) {
 				t.Errorf("%s: %q is not in\n%s", p.Version, want, text)
 			}
 		}
-		if n := strings.Count(text, "\n"); n > 120 {
+		if n := strings.Count(text, "\n"); n > 80 {
 			t.Errorf("%s: %d lines: nobody reads that", p.Version, n)
 		}
 	}
