@@ -10,9 +10,9 @@ import (
 // give has no words of its own.
 var reasonWords = [residency.NumKinds]string{
 	residency.CrossBorderConsentRequired:   "no recorded consent lets it cross the border",
-	residency.ConsentIsWithdrawn:           "the consent to cross the border was withdrawn",
-	residency.ConsentIsExpired:             "the consent to cross the border has expired",
-	residency.ConsentIsSuperseded:          "the consent to cross the border was replaced or is void",
+	residency.ConsentIsWithdrawn:           "the consent that it relied on was withdrawn",
+	residency.ConsentIsExpired:             "the consent that it relied on has expired",
+	residency.ConsentIsSuperseded:          "the consent that it relied on was replaced or is void",
 	residency.UseHomeEndpoint:              "it would pass through a third place; the home region's own endpoint takes it",
 	residency.PurposeRequired:              "it states no purpose",
 	residency.BadRequest:                   "it states a value that is missing, unknown or out of place",
