@@ -2,11 +2,12 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -88,8 +89,17 @@ func withRequestID(m proto.Message, field protoreflect.FieldDescriptor) proto.Me
 		return true
 	})
 	to.SetUnknown(from.GetUnknown())
-	to.Set(field, protoreflect.ValueOfString(uuid.NewString()))
+	to.Set(field, protoreflect.ValueOfString(newRequestID()))
 	return to.Interface()
+}
+
+// newRequestID makes a random UUID (RFC 9562, version 4).
+func newRequestID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // stream is what every stream passes through: a request_id, typed errors. It

@@ -191,11 +191,15 @@ func readDetails(s *status.Status) details {
 
 func (d details) denied(s *status.Status, decision string) *Denied {
 	m := d.info.GetMetadata()
-	return &Denied{
+	denied := &Denied{
 		Reason: d.info.GetReason(), Clause: m["clause"], DecisionID: decision,
 		From: m["from"], To: m["to"], DataClass: m["data_class"],
-		Missing: list(m["missing"]), Consent: d.consent, status: s,
+		Missing: list(m["missing"]), status: s,
 	}
+	if len(denied.Missing) > 0 { // what lacks nothing is refused whatever is consented
+		denied.Consent = d.consent
+	}
+	return denied
 }
 
 func (d details) failure(s *status.Status, decision string) *Error {

@@ -62,6 +62,16 @@ func TestRefusalsAreDenied(t *testing.T) {
 	}
 }
 
+// A refusal that no requirement would lift advises no consent.
+func TestNoConsentWhereNoneWouldHelp(t *testing.T) {
+	err := convert(refusal(t, codes.PermissionDenied, "CROSS_BORDER_CONSENT_REQUIRED", map[string]string{"clause": "product/border"},
+		consentDetail("BORDER_CROSSING PERSONAL_INFORMATION UNSPECIFIED CH → US")), nil)
+	var d *Denied
+	if !errors.As(err, &d) || d.Consent != nil {
+		t.Errorf("got %+v, want no consent", d)
+	}
+}
+
 func TestFailuresAreErrors(t *testing.T) {
 	bad := &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "record.purposes[0]", Description: "a known purpose"}}}
 	wait := &errdetails.RetryInfo{RetryDelay: durationpb.New(3 * time.Second)}

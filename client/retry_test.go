@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"regexp"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,6 +143,8 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+var uuid4 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+
 // All attempts of a mutation carry one request_id; two calls with one message
 // carry two; the caller's own is kept; the message stays as it was.
 func TestRequestIDs(t *testing.T) {
@@ -149,6 +152,9 @@ func TestRequestIDs(t *testing.T) {
 	fail := true
 	c, stop := serve(t, &fake{put: func(_ context.Context, r *residencyv1.PutRecordRequest) (*residencyv1.PutRecordResponse, error) {
 		seen = append(seen, r.GetRequestId())
+		if id := r.GetRequestId(); id != "mine" && !uuid4.MatchString(id) {
+			t.Errorf("request_id %q is no UUID", id)
+		}
 		if r.GetTenantId() != "t" || r.GetRecord().GetSubjectId() != "s" || r.GetExpectedVersion() != 3 {
 			t.Errorf("the request lost something on its way: %v", r)
 		}

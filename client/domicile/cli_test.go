@@ -206,7 +206,7 @@ func TestExitCodes(t *testing.T) {
 		Reason: "CONSENT_WITHDRAWN", Clause: "product/border", DecisionID: "d-1", From: "CH", To: "US", Missing: []string{"consent"},
 		Consent: &client.NeededConsent{Kind: "BORDER_CROSSING", DataClass: "VIRTUAL_DRIVE_DATA", Purpose: "RECORDS", From: "CH", To: "US"},
 	}
-	never := &client.Denied{Reason: "CROSS_BORDER_CONSENT_REQUIRED", Consent: denied.Consent}
+	never := &client.Denied{Reason: "CROSS_BORDER_CONSENT_REQUIRED"}
 	for _, test := range []struct {
 		name string
 		err  error

@@ -82,7 +82,7 @@ func printDenied(w io.Writer, err error, d *client.Denied) {
 			fmt.Fprintf(w, "  %-9s %s\n", line[0], line[1])
 		}
 	}
-	if d.Consent != nil && len(d.Missing) > 0 { // nothing missing = never permitted, whatever is consented
+	if d.Consent != nil {
 		fmt.Fprintf(w, "  %-9s record a %s consent, as a caller in %s:\n", "needed", d.Consent.Kind, d.Consent.From)
 		fmt.Fprintf(w, "            %s\n", strings.Join(grantCommand(err, d.Consent), " \\\n              "))
 	}
