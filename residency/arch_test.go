@@ -352,7 +352,6 @@ var globalRegistries = map[string][]string{
 	"google.golang.org/grpc/encoding": {"RegisterCodec", "RegisterCodecV2", "RegisterCompressor"},
 	"google.golang.org/grpc/resolver": {"Register"},
 	"google.golang.org/grpc/balancer": {"Register"},
-	"google.golang.org/grpc/grpclog":  {"SetLoggerV2"},
 	"github.com/goccy/go-yaml":        {"RegisterCustomMarshaler", "RegisterCustomUnmarshaler"},
 }
 
