@@ -138,7 +138,7 @@ func (g *Gateway) GrantConsent(ctx context.Context, call *Call, req GrantConsent
 
 // grant records a consent within its transaction.
 func (t *txn) grant(id uuid.UUID, c *consent.Consent, requestID string) (consent.Consent, error) {
-	digest := t.tk.ID("consent", string(c.Encode()))
+	digest := func() store.ID { return t.tk.ID("grant-consent", string(c.Encode())) }
 	var first string
 	if found, err := t.replay(requestID, digest, func(b []byte) { first = string(b) }); err != nil {
 		return consent.Consent{}, err
@@ -164,7 +164,7 @@ func (t *txn) grant(id uuid.UUID, c *consent.Consent, requestID string) (consent
 		return consent.Consent{}, err
 	}
 	t.later(func(context.Context) { t.g.metrics.consentChange(t.home.region.Name, "granted") })
-	return *c, t.remember(requestID, digest, []byte(c.ID))
+	return *c, t.remember(requestID, []byte(c.ID))
 }
 
 // complete fills in what the gateway sets.
@@ -382,7 +382,7 @@ func (g *Gateway) WithdrawConsent(ctx context.Context, call *Call, req WithdrawC
 
 // withdraw takes the consent back within its transaction.
 func (t *txn) withdraw(req WithdrawConsent) (ConsentWithdrawn, error) {
-	digest := t.tk.ID("withdraw", req.Consent)
+	digest := func() store.ID { return t.tk.ID("withdraw-consent", req.Consent) }
 	if _, err := t.replay(req.RequestID, digest, func([]byte) {}); err != nil {
 		return ConsentWithdrawn{}, err
 	}
@@ -403,7 +403,7 @@ func (t *txn) withdraw(req WithdrawConsent) (ConsentWithdrawn, error) {
 		if err := t.putConsent(keys, row, version+1, &c); err != nil {
 			return ConsentWithdrawn{}, err
 		}
-		if err := t.remember(req.RequestID, digest, nil); err != nil {
+		if err := t.remember(req.RequestID, nil); err != nil {
 			return ConsentWithdrawn{}, err
 		}
 		t.later(func(context.Context) { t.g.metrics.consentChange(t.home.region.Name, "withdrawn") })

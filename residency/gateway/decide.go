@@ -77,6 +77,7 @@ type txn struct {
 	subject store.ID          // "" = the act is about no subject
 	drive   store.ID
 	object  store.ID // the record that the act is about; "" = none, or not looked at
+	request store.ID // the digest of the request, when it has a request_id
 	row     tenantRow
 	exists  bool // the tenant's row is there
 

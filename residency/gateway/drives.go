@@ -58,7 +58,7 @@ func (g *Gateway) CreateDrive(ctx context.Context, call *Call, req NewDrive) (Dr
 }
 
 func (t *txn) createDrive(req *NewDrive) (driveRow, uint64, error) {
-	digest := t.tk.ID("create-drive", req.ID, req.Name, fmt.Sprint(req.Size))
+	digest := func() store.ID { return t.tk.ID("create-drive", req.ID, req.Name, fmt.Sprint(req.Size)) }
 	found, err := t.replay(req.RequestID, digest, func([]byte) {})
 	if err != nil {
 		return driveRow{}, 0, err
@@ -86,7 +86,7 @@ func (t *txn) createDrive(req *NewDrive) (driveRow, uint64, error) {
 	if err := t.putDrive(&row, 1); err != nil {
 		return driveRow{}, 0, err
 	}
-	return row, 1, t.remember(req.RequestID, digest, nil)
+	return row, 1, t.remember(req.RequestID, nil)
 }
 
 // noExtents reports whether nothing of a deleted drive of the same name is left.
@@ -171,7 +171,7 @@ func (g *Gateway) DeleteDrive(ctx context.Context, call *Call, req DeleteDrive) 
 	a := &act{call: call, op: "gateway.DeleteDrive", tenant: req.Tenant, drive: req.Drive, exclusive: true, inbound: true}
 	var destroyed error
 	t, err := g.decide(ctx, a, func(t *txn) error {
-		digest := t.tk.ID("delete-drive", req.Drive, expectation(req.Expected))
+		digest := func() store.ID { return t.tk.ID("delete-drive", req.Drive, expectation(req.Expected)) }
 		if found, err := t.replay(req.RequestID, digest, func([]byte) {}); found || err != nil {
 			return err
 		}
@@ -188,7 +188,7 @@ func (g *Gateway) DeleteDrive(ctx context.Context, call *Call, req DeleteDrive) 
 		return errors.Join(
 			t.Delete(store.KindDrive, t.drive),
 			t.Schedule(store.Task{At: t.now, Tenant: t.home.tenant, Kind: store.TaskSweepDrive, ID: t.drive}),
-			t.remember(req.RequestID, digest, nil))
+			t.remember(req.RequestID, nil))
 	})
 	if err != nil {
 		return err

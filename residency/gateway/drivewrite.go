@@ -289,9 +289,8 @@ func (w *writer) commit(ctx context.Context, req *WriteDrive) (DriveWritten, err
 
 // replace is the body of commit.
 func (w *writer) replace(t *txn, req *WriteDrive) (uint64, error) {
-	var digest store.ID
-	if w.digest != nil {
-		digest = t.tk.ID("write-drive", req.Drive, fmt.Sprint(req.Offset, w.stream.bytes.Load()), string(w.digest.Sum(nil)))
+	digest := func() store.ID {
+		return t.tk.ID("write-drive", req.Drive, fmt.Sprint(req.Offset, w.stream.bytes.Load()), string(w.digest.Sum(nil)))
 	}
 	var version uint64
 	found, err := t.replay(req.RequestID, digest, func(b []byte) { version = decodeWritten(b).Version })
@@ -321,7 +320,7 @@ func (w *writer) replace(t *txn, req *WriteDrive) (uint64, error) {
 		return 0, err
 	}
 	result := RecordWritten{Version: version}
-	return version, t.remember(req.RequestID, digest, result.encode())
+	return version, t.remember(req.RequestID, result.encode())
 }
 
 // swap writes the new extents and puts the old blobs on the agenda, to be

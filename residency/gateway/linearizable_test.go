@@ -17,7 +17,7 @@ import (
 )
 
 // onDisk puts a region on the embedded engines.
-func onDisk(t *testing.T, r *Region) {
+func onDisk(t testing.TB, r *Region) {
 	t.Helper()
 	root := t.TempDir()
 	rows, err := pebble.OpenCluster(filepath.Join(root, "rows"), pebble.Options{})

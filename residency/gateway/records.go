@@ -149,8 +149,10 @@ func (t *txn) parental(r *Record) (policy.Finding, error) {
 // before anything is written.
 func (t *txn) putRecord(req *PutRecord) (RecordWritten, error) {
 	r := req.Record
-	digest := t.tk.ID("record", string(encodeRecord(&r)), r.Source.String(),
-		fmt.Sprint(uint32(r.Purposes), r.Expires.UnixNano(), expectation(req.Expected)))
+	digest := func() store.ID {
+		return t.tk.ID("put-record", string(encodeRecord(&r)), r.Source.String(),
+			fmt.Sprint(uint32(r.Purposes), r.Expires.UnixNano(), expectation(req.Expected)))
+	}
 	var out RecordWritten
 	if found, err := t.replay(req.RequestID, digest, func(b []byte) { out = decodeWritten(b) }); found || err != nil {
 		return out, err
@@ -174,7 +176,7 @@ func (t *txn) putRecord(req *PutRecord) (RecordWritten, error) {
 		return out, err
 	}
 	out = RecordWritten{ID: r.ID, Version: head.Version, Collected: head.Collected}
-	return out, t.remember(req.RequestID, digest, out.encode())
+	return out, t.remember(req.RequestID, out.encode())
 }
 
 func expectation(v *uint64) string {
@@ -286,31 +288,39 @@ func (t *txn) ensureSubject(sk *seal.SubjectKeys, subject string) error {
 
 // GetRecord reads a record for one of the purposes that it was provided for.
 func (g *Gateway) GetRecord(ctx context.Context, call *Call, req GetRecord) (Record, error) {
+	var row []byte // nil = there is no such record
+	look := func(t *txn) (recordHead, error) {
+		head, found, there, err := t.readHead(t.recordID(req.Subject, req.Record))
+		if row = nil; there {
+			row = found
+		}
+		return head, err
+	}
 	a := &act{
 		call: call, op: "gateway.GetRecord", tenant: req.Tenant, subject: req.Subject, purpose: req.Purpose,
 		fact: func(t *txn, r residency.Requirement) (policy.Finding, bool, error) {
 			if r != residency.RequirePurpose {
 				return policy.Finding{}, false, nil
 			}
-			head, _, there, err := t.readHead(t.recordID(req.Subject, req.Record))
-			return policy.Finding{Met: !there || head.Purposes.Has(req.Purpose)}, true, err
+			head, err := look(t)
+			return policy.Finding{Met: row == nil || head.Purposes.Has(req.Purpose)}, true, err
 		},
 	}
 	var out Record
 	_, err := g.decide(ctx, a, func(t *txn) error {
-		id := t.recordID(req.Subject, req.Record)
-		_, row, there, err := t.readHead(id)
-		if err != nil {
-			return err
+		if t.object == "" { // the policy did not ask for the record's purposes
+			if _, err := look(t); err != nil {
+				return err
+			}
 		}
-		if !there {
+		if row == nil {
 			return residency.E(a.op, residency.NotFound, nil)
 		}
 		sk, err := t.subjectKeys(t.ctx)
 		if err != nil {
 			return err
 		}
-		out, err = t.openRecord(sk, id, row)
+		out, err = t.openRecord(sk, t.object, row)
 		return err
 	})
 	if err != nil {
@@ -544,7 +554,9 @@ func (g *Gateway) DeleteRecord(ctx context.Context, call *Call, req DeleteRecord
 		exclusive: true, consentPurpose: residency.Records,
 	}
 	_, err := g.decide(ctx, a, func(t *txn) error {
-		digest := t.tk.ID("delete-record", req.Subject, req.Record, expectation(req.Expected))
+		digest := func() store.ID {
+			return t.tk.ID("delete-record", req.Subject, req.Record, expectation(req.Expected))
+		}
 		if found, err := t.replay(req.RequestID, digest, func([]byte) {}); found || err != nil {
 			return err
 		}
@@ -562,7 +574,7 @@ func (g *Gateway) DeleteRecord(ctx context.Context, call *Call, req DeleteRecord
 		if err := t.removeRecord(id, head); err != nil {
 			return err
 		}
-		return t.remember(req.RequestID, digest, nil)
+		return t.remember(req.RequestID, nil)
 	})
 	return err
 }

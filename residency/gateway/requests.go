@@ -15,10 +15,13 @@ const requestAge = 24 * time.Hour
 // the same caller, of the same method. found is true, and use was called with
 // the result, when there is one for the same request (the same digest); one for
 // another request is REQUEST_ID_REUSED.
-func (t *txn) replay(requestID string, digest store.ID, use func(result []byte)) (found bool, err error) {
+//
+// digest tells requests apart; it is called only when there is a request_id.
+func (t *txn) replay(requestID string, digest func() store.ID, use func(result []byte)) (found bool, err error) {
 	if requestID == "" {
 		return false, nil
 	}
+	t.request = digest()
 	id := t.requestKey(requestID)
 	sealed, err := t.Get(store.KindRequest, id)
 	if errors.Is(err, store.ErrNotFound) {
@@ -35,20 +38,20 @@ func (t *txn) replay(requestID string, digest store.ID, use func(result []byte))
 	if err != nil {
 		return false, residency.E(t.a.op, residency.IntegrityFailure, err)
 	}
-	if row.Digest != digest {
+	if row.Digest != t.request {
 		return false, residency.E(t.a.op, residency.RequestIDReused, nil)
 	}
 	use(row.Result)
 	return true, nil
 }
 
-// remember keeps a call's result under its request_id.
-func (t *txn) remember(requestID string, digest store.ID, result []byte) error {
+// remember keeps a call's result under its request_id, which replay looked for.
+func (t *txn) remember(requestID string, result []byte) error {
 	if requestID == "" {
 		return nil
 	}
 	id := t.requestKey(requestID)
-	row := requestRow{Digest: digest, Result: result}
+	row := requestRow{Digest: t.request, Result: result}
 	if err := t.Put(store.KindRequest, id, t.tk.SealFact(store.KindRequest, id, 1, row.encode())); err != nil {
 		return err
 	}

@@ -95,17 +95,18 @@ func (t *txn) register(req NewTenant) error {
 		ID: req.ID, Residence: req.Residence, Region: t.home.region.Name,
 		State: TenantActive, Epoch: 1, Created: t.now, Agreement: t.agreement(req),
 	}
+	t.request = t.registration(req)
 	if err := t.Put(store.KindTenant, "", tk.SealFact(store.KindTenant, "", 1, t.row.encode())); err != nil {
 		return err
 	}
 	t.exists = true
-	return t.remember(req.RequestID, t.registration(req), nil)
+	return t.remember(req.RequestID, nil)
 }
 
 // registered answers a registration of a tenant that is there: the repeated
 // call gets its first result, any other learns that the name is taken.
 func (t *txn) registered(req NewTenant) error {
-	found, err := t.replay(req.RequestID, t.registration(req), func([]byte) {})
+	found, err := t.replay(req.RequestID, func() store.ID { return t.registration(req) }, func([]byte) {})
 	if err != nil || found {
 		return err
 	}
