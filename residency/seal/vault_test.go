@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/domicile-project/domicile/residency"
@@ -107,6 +108,23 @@ func TestManyCreateOne(t *testing.T) {
 	}
 }
 
+// TestCreationOvertaken: a key that another process made between this one's look and its
+// own creation is the key.
+func TestCreationOvertaken(t *testing.T) {
+	ring, keys := newRing(t), newMemoryKeys()
+	other := seal.NewVault("ch", ring, keys, seal.Options{})
+	v := seal.NewVault("ch", ring, keys, seal.Options{})
+	var theirs *seal.TenantKeys
+	keys.onGet = func(context.Context) {
+		keys.onGet = nil
+		theirs = tenantKeys(t, other, tenantA)
+	}
+	ours, err := v.CreateTenant(ctx, tenantA)
+	if err != nil || ours.Pseudonym() != theirs.Pseudonym() || ours.ID("x") != theirs.ID("x") {
+		t.Errorf("got other keys than the process that was first: %v", err)
+	}
+}
+
 // TestOneLoadForMany: misses of one key at once ask the key store once.
 func TestOneLoadForMany(t *testing.T) {
 	ring, keys := newRing(t), newMemoryKeys()
@@ -202,12 +220,16 @@ func TestCacheIsBounded(t *testing.T) {
 	keys := newMemoryKeys()
 	v := seal.NewVault("ch", newRing(t), keys, seal.Options{MaxKeys: 10})
 	tk := tenantKeys(t, v, tenantA)
+	keys.gets = 0
 	for i := range 50 {
 		must(v.CreateSubject(ctx, tk, store.ID(fmt.Sprint("subject-", i))))(t)
 		must(v.Tenant(ctx, tenantA))(t) // in use, so it stays
 		if n := v.Cached(); n > 10 {
 			t.Fatalf("%d keys are cached, at most 10 should be", n)
 		}
+	}
+	if keys.gets != 50 {
+		t.Errorf("the key store was asked %d times, want once for each subject: what is in use must stay", keys.gets)
 	}
 	keys.gets = 0
 	must(v.Tenant(ctx, tenantA))(t)
@@ -402,31 +424,30 @@ func TestDestroyDuringLoad(t *testing.T) {
 func TestEndOfAnothersContext(t *testing.T) {
 	ring, keys := newRing(t), newMemoryKeys()
 	tenantKeys(t, seal.NewVault("ch", ring, keys, seal.Options{}), tenantA)
-	v := seal.NewVault("ch", ring, keys, seal.Options{})
-	leading := make(chan struct{})
-	var once sync.Once
-	keys.onGet = func(c context.Context) {
-		once.Do(func() { close(leading); <-c.Done() })
-	}
-	impatient, cancel := context.WithCancel(ctx)
-	led := make(chan error)
-	go func() { _, err := v.Tenant(impatient, tenantA); led <- err }()
-	<-leading
-	followed := make(chan error)
-	go func() { _, err := v.Tenant(ctx, tenantA); followed <- err }()
-	dead, kill := context.WithCancel(ctx)
-	kill()
-	_, err := v.Tenant(dead, tenantA)
-	wantKind(t, err, residency.KeysUnavailable, "one whose own context has ended")
-	cancel()
-	err = <-led
-	wantKind(t, err, residency.KeysUnavailable, "the leader")
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("the leader: %v", err)
-	}
-	if err := <-followed; err != nil {
-		t.Errorf("the follower: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		v := seal.NewVault("ch", ring, keys, seal.Options{})
+		var once sync.Once
+		keys.onGet = func(c context.Context) { once.Do(func() { <-c.Done() }) }
+		impatient, cancel := context.WithCancel(ctx)
+		led, followed := make(chan error, 1), make(chan error, 1)
+		go func() { _, err := v.Tenant(impatient, tenantA); led <- err }()
+		synctest.Wait() // the leader waits for the key store
+		go func() { _, err := v.Tenant(ctx, tenantA); followed <- err }()
+		synctest.Wait() // the follower waits for the leader
+		dead, kill := context.WithCancel(ctx)
+		kill()
+		_, err := v.Tenant(dead, tenantA)
+		wantKind(t, err, residency.KeysUnavailable, "one whose own context has ended")
+		cancel()
+		err = <-led
+		wantKind(t, err, residency.KeysUnavailable, "the leader")
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("the leader: %v", err)
+		}
+		if err := <-followed; err != nil {
+			t.Errorf("the follower: %v", err)
+		}
+	})
 }
 
 // brokenRing derives and unwraps things of the wrong length, or fails.
