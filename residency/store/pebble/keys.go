@@ -23,9 +23,9 @@ const maxKeyName = 64
 //
 // A destroyed key is first gone to every reader, durably, and then purged from
 // the database's files, in the background and again after a crash; Purge waits
-// for that. The files that held it are overwritten before they are removed. What a disk or a
-// file system keeps of overwritten blocks is beyond this program, and so are
-// copies that somebody made of the files.
+// for that. The files that held it are overwritten before they are removed.
+// What a disk or a file system keeps of overwritten blocks is beyond this
+// program, and so are copies that somebody made of the files.
 type Keys struct {
 	engine *engine
 	purger purger
@@ -168,8 +168,9 @@ func (k *Keys) Ping(ctx context.Context) error {
 	return e.submit(ctx, new(commit))
 }
 
-// Purge returns when every key that was destroyed before it was called is gone
-// from the database's files.
+// Purge returns when no key that was destroyed before it was called is in a file
+// that the database uses. The removal of the files that held one is under way
+// then, and goes on when the database is opened again.
 func (k *Keys) Purge(ctx context.Context) error {
 	if err := k.engine.begin(ctx); err != nil {
 		return err
@@ -301,32 +302,29 @@ func (p *purger) marked() ([]string, error) {
 	return marked, wrap(it.Error())
 }
 
-// overwritingFS overwrites what a file held before it removes the file, and
-// never uses a file again, which would leave the end of the old one in the new one.
-type overwritingFS struct{ vfs.FS }
+// overwriter removes the files that a database needs no more, after it has
+// overwritten what they held. Embedding ArchiveCleaner keeps Pebble from using
+// log files again, which would leave the end of the old one in the new one. T is
+// Pebble's type of a file's kind, which has no exported name.
+type overwriter[T any] struct{ pebble.ArchiveCleaner }
 
-var _ vfs.FS = overwritingFS{}
+var _ pebble.Cleaner = newOverwriter(pebble.ArchiveCleaner.Clean)
 
-// Remove overwrites and removes a file.
-func (fs overwritingFS) Remove(name string) error {
-	if info, err := fs.FS.Stat(name); err == nil && !info.IsDir() {
-		if err := overwrite(fs.FS, name); err != nil {
-			return err
-		}
-	}
-	return fs.FS.Remove(name)
+// newOverwriter finds T by a method that takes one.
+func newOverwriter[T any](func(pebble.ArchiveCleaner, vfs.FS, T, string) error) overwriter[T] {
+	return overwriter[T]{}
 }
 
-// ReuseForWrite makes a new file instead.
-func (fs overwritingFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := fs.Remove(old); err != nil {
-		return nil, err
+// Clean overwrites and removes a file.
+func (overwriter[T]) Clean(fs vfs.FS, _ T, path string) error {
+	if err := overwrite(fs, path); err != nil {
+		return err
 	}
-	return fs.Create(name, category)
+	return fs.Remove(path)
 }
 
-// Unwrap gives the file system beneath.
-func (fs overwritingFS) Unwrap() vfs.FS { return fs.FS }
+// String is the name that the database's own notes give the cleaner.
+func (overwriter[T]) String() string { return "overwrite" }
 
 func overwrite(fs vfs.FS, path string) (err error) {
 	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)

@@ -60,10 +60,7 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 		EventListener:               e.listener(),
 	}
 	if o.overwrite {
-		if p.FS == nil {
-			p.FS = vfs.Default
-		}
-		p.FS = overwritingFS{p.FS}
+		p.Cleaner = newOverwriter(pebble.ArchiveCleaner.Clean)
 	}
 	if p.CacheSize == 0 {
 		p.CacheSize = defaultCacheBytes
