@@ -123,9 +123,12 @@ func TestBothRootsAreNeeded(t *testing.T) {
 	wantKind(t, err, residency.IntegrityFailure, "without the data root, under a new key")
 }
 
-// TestManyChunksAtOnce: chunks that share a place in the cache of expanded keys do not mix.
+// TestManyChunksAtOnce: chunks that share a place in the cache of expanded keys do not
+// mix, and open in another process.
 func TestManyChunksAtOnce(t *testing.T) {
-	dk, p := driveKeys(t, newVault(t), tenantA, drive1), driveData(tenantA)
+	ring, keys, p := newRing(t), newMemoryKeys(), driveData(tenantA)
+	dk := driveKeys(t, seal.NewVault("ch", ring, keys, seal.Options{}), tenantA, drive1)
+	elsewhere := driveKeys(t, seal.NewVault("ch", ring, keys, seal.Options{}), tenantA, drive1)
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
@@ -136,7 +139,7 @@ func TestManyChunksAtOnce(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if got, err := dk.OpenSegment(p, nil, chunk, uint32(i), sealed); err != nil || !bytes.Equal(got, plain) {
+				if got, err := elsewhere.OpenSegment(p, nil, chunk, uint32(i), sealed); err != nil || !bytes.Equal(got, plain) {
 					t.Errorf("%s: %q, %v", chunk, got, err)
 				}
 			}
