@@ -4,7 +4,6 @@ import (
 	"crypto/cipher"
 	"encoding/hex"
 	"fmt"
-	"hash/fnv"
 	"sync"
 	"sync/atomic"
 
@@ -151,13 +150,13 @@ func (k *DriveKeys) admit(op string, p *Permit, chunk string) (*chunkKeys, error
 	return keys, nil
 }
 
-// slotOf says where a chunk's keys are kept.
+// slotOf says where a chunk's keys are kept: by the name's FNV-1a hash of 32 bits.
 func slotOf(chunk string) uint32 {
-	h := fnv.New32a()
+	h := uint32(2166136261)
 	for i := range len(chunk) {
-		h.Write([]byte{chunk[i]})
+		h = (h ^ uint32(chunk[i])) * 16777619
 	}
-	return h.Sum32() % chunkSlots
+	return h % chunkSlots
 }
 
 // expand derives a chunk's keys.

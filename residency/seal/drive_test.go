@@ -168,8 +168,8 @@ func TestSegmentAllocations(t *testing.T) {
 	dst := make([]byte, 0, seal.SegmentSize+seal.SegmentOverhead)
 	sealed := must(dk.SealSegment(p, nil, "chunk", 0, plain))(t)
 	for name, f := range map[string]func(){
-		"SealSegment": func() { dk.SealSegment(p, dst, "chunk", 0, plain) },
-		"OpenSegment": func() { dk.OpenSegment(p, dst, "chunk", 0, sealed) },
+		"SealSegment": func() { _, _ = dk.SealSegment(p, dst, "chunk", 0, plain) },
+		"OpenSegment": func() { _, _ = dk.OpenSegment(p, dst, "chunk", 0, sealed) },
 	} {
 		if n := testing.AllocsPerRun(50, f); n != 0 && !raceEnabled {
 			t.Errorf("%s: %v allocations", name, n)
@@ -183,7 +183,7 @@ func BenchmarkSealSegment(b *testing.B) {
 	b.SetBytes(seal.SegmentSize)
 	b.ReportAllocs()
 	for b.Loop() {
-		dk.SealSegment(p, dst, "chunk", 0, plain)
+		_, _ = dk.SealSegment(p, dst, "chunk", 0, plain)
 	}
 }
 
@@ -194,7 +194,7 @@ func BenchmarkOpenSegment(b *testing.B) {
 	b.SetBytes(seal.SegmentSize)
 	b.ReportAllocs()
 	for b.Loop() {
-		dk.OpenSegment(p, dst, "chunk", 0, sealed)
+		_, _ = dk.OpenSegment(p, dst, "chunk", 0, sealed)
 	}
 }
 
@@ -206,6 +206,6 @@ func BenchmarkSealSegmentNewChunk(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		i++
-		dk.SealSegment(p, dst, fmt.Sprintf("chunk-%d", i), 0, plain)
+		_, _ = dk.SealSegment(p, dst, fmt.Sprintf("chunk-%d", i), 0, plain)
 	}
 }

@@ -97,7 +97,7 @@ func createRing(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	raw := newRing()
 	defer clear(raw)
 	_, err = f.Write(raw)

@@ -188,12 +188,12 @@ func TestRowAllocations(t *testing.T) {
 		most float64
 		f    func()
 	}{
-		"Seal":     {1, func() { sk.Seal(p, store.KindRecord, record, 1, plain) }},
-		"Open":     {1, func() { sk.Open(p, store.KindRecord, record, sealed) }},
+		"Seal":     {1, func() { _, _ = sk.Seal(p, store.KindRecord, record, 1, plain) }},
+		"Open":     {1, func() { _, _, _ = sk.Open(p, store.KindRecord, record, sealed) }},
 		"SealFact": {1, func() { tk.SealFact(store.KindDrive, drive1, 1, plain) }},
 		"ID":       {1, func() { tk.ID("record", "subject-1", "record-1") }},
-		"Tenant":   {0, func() { v.Tenant(ctx, tenantA) }},
-		"Subject":  {0, func() { v.Subject(ctx, tk, subject1) }},
+		"Tenant":   {0, func() { _, _ = v.Tenant(ctx, tenantA) }},
+		"Subject":  {0, func() { _, _ = v.Subject(ctx, tk, subject1) }},
 	} {
 		if n := testing.AllocsPerRun(200, c.f); n > c.most && !raceEnabled {
 			t.Errorf("%s: %v allocations, want %v", name, n, c.most)
@@ -229,7 +229,7 @@ func BenchmarkSeal512(b *testing.B) {
 	sk, p, plain := subjectKeys(b, newVault(b), tenantA, subject1), personal(tenantA), make([]byte, 512)
 	b.ReportAllocs()
 	for b.Loop() {
-		sk.Seal(p, store.KindRecord, record, 1, plain)
+		_, _ = sk.Seal(p, store.KindRecord, record, 1, plain)
 	}
 }
 
@@ -238,7 +238,7 @@ func BenchmarkOpen512(b *testing.B) {
 	sealed := must(sk.Seal(p, store.KindRecord, record, 1, make([]byte, 512)))(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		sk.Open(p, store.KindRecord, record, sealed)
+		_, _, _ = sk.Open(p, store.KindRecord, record, sealed)
 	}
 }
 

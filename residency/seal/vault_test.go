@@ -501,7 +501,7 @@ func BenchmarkTenantCached(b *testing.B) {
 	tenantKeys(b, v, tenantA)
 	b.ReportAllocs()
 	for b.Loop() {
-		v.Tenant(ctx, tenantA)
+		_, _ = v.Tenant(ctx, tenantA)
 	}
 }
 
@@ -511,7 +511,7 @@ func BenchmarkSubjectCached(b *testing.B) {
 	subjectKeys(b, v, tenantA, subject1)
 	b.ReportAllocs()
 	for b.Loop() {
-		v.Subject(ctx, tk, subject1)
+		_, _ = v.Subject(ctx, tk, subject1)
 	}
 }
 
@@ -527,7 +527,7 @@ func BenchmarkSubjectMiss(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		i++
-		v.Subject(ctx, tk, subjects[i%2])
+		_, _ = v.Subject(ctx, tk, subjects[i%2])
 	}
 }
 
@@ -542,6 +542,6 @@ func BenchmarkTenantMiss(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		i++
-		v.Tenant(ctx, tenants[i%2])
+		_, _ = v.Tenant(ctx, tenants[i%2])
 	}
 }
