@@ -2,7 +2,6 @@ package seal
 
 import (
 	"crypto/cipher"
-	"encoding/hex"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -32,12 +31,11 @@ const (
 // Each chunk has a key of its own in either layer, derived from its name, so
 // that the number of segments a drive may ever hold is not bounded by what one key may seal.
 type DriveKeys struct {
-	tenant    *TenantKeys
-	drive     store.ID
-	pseudonym string
-	inner     *mac // derives the chunks' inner keys
-	outer     *mac // derives the chunks' outer keys
-	chunks    [chunkSlots]atomic.Pointer[chunkKeys]
+	tenant *TenantKeys
+	drive  store.ID
+	inner  *mac // derives the chunks' inner keys
+	outer  *mac // derives the chunks' outer keys
+	chunks [chunkSlots]atomic.Pointer[chunkKeys]
 }
 
 // chunkKeys are one chunk's keys, expanded.
@@ -53,14 +51,9 @@ func newDriveKeys(tk *TenantKeys, drive store.ID, secret, outer []byte) (*DriveK
 		return nil, fmt.Errorf("the keyring derived %d bytes, not %d", len(outer), KeySize)
 	}
 	return &DriveKeys{
-		tenant: tk, drive: drive, pseudonym: hex.EncodeToString(secret[KeySize:]),
-		inner: newMAC(secret[:KeySize]), outer: newMAC(outer),
+		tenant: tk, drive: drive, inner: newMAC(secret), outer: newMAC(outer),
 	}, nil
 }
-
-// Pseudonym is the drive's name in audit entries: 16 bytes in hexadecimal, drawn at random
-// with the drive's key and destroyed with it.
-func (k *DriveKeys) Pseudonym() string { return k.pseudonym }
 
 // segments holds buffers for what lies between the layers: ciphertext, never plaintext.
 var segments = sync.Pool{New: func() any { return new([SegmentSize + gcmOverhead]byte) }}

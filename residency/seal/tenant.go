@@ -10,13 +10,13 @@ import (
 	"github.com/domicile-project/domicile/residency/store"
 )
 
-// What the wrapped secrets hold, in this order: a key, the pseudonym that audit
-// entries use, and for a subject the salt of its objects' pseudonyms.
+// What the wrapped secrets hold, in this order: a key; for a tenant and a subject
+// the pseudonym that audit entries use; for a subject the salt of its objects' pseudonyms.
 const (
 	pseudonymSize     = 16
 	saltSize          = 16
 	tenantSecretSize  = KeySize + pseudonymSize
-	driveSecretSize   = KeySize + pseudonymSize
+	driveSecretSize   = KeySize
 	subjectSecretSize = KeySize + pseudonymSize + saltSize
 )
 
@@ -94,7 +94,8 @@ func appendPart(dst []byte, s string) []byte {
 func (k *TenantKeys) Pseudonym() string { return k.pseudonym }
 
 // ObjectPseudonym is the name in audit entries of an object that belongs to the
-// tenant as a whole: 16 bytes. A drive has one of its own (DriveKeys.Pseudonym).
+// tenant as a whole, a drive: 16 bytes that nobody can compute once the tenant's
+// key is destroyed.
 func (k *TenantKeys) ObjectPseudonym(id store.ID) []byte { return k.objectPseudonym("", id) }
 
 func (k *TenantKeys) objectPseudonym(salt string, id store.ID) []byte {

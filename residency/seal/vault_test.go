@@ -78,7 +78,7 @@ func TestMisuse(t *testing.T) {
 func TestManyCreateOne(t *testing.T) {
 	ring, keys := newRing(t), newMemoryKeys()
 	vaults := []*seal.Vault{seal.NewVault("ch", ring, keys, seal.Options{}), seal.NewVault("ch", ring, keys, seal.Options{})}
-	names := make([]string, 64)
+	names, segments := make([]string, 64), make([][]byte, 64)
 	var wg sync.WaitGroup
 	for i := range names {
 		wg.Go(func() {
@@ -94,11 +94,19 @@ func TestManyCreateOne(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			names[i] = tk.Pseudonym() + sk.Pseudonym() + dk.Pseudonym() + fmt.Sprintf("%x", tk.ID("x"))
+			names[i] = tk.Pseudonym() + sk.Pseudonym() + fmt.Sprintf("%x", tk.ID("x"))
+			segments[i], err = dk.SealSegment(driveData(tenantA), nil, "chunk", 0, []byte(canary))
+			if err != nil {
+				t.Error(err)
+			}
 		})
 	}
 	wg.Wait()
+	dk := driveKeys(t, seal.NewVault("ch", ring, keys, seal.Options{}), tenantA, drive1)
 	for i := range names {
+		if _, err := dk.OpenSegment(driveData(tenantA), nil, "chunk", 0, segments[i]); err != nil {
+			t.Errorf("creation %d gave another drive key: %v", i, err)
+		}
 		if names[i] != names[0] {
 			t.Errorf("creation %d gave other keys than creation 0", i)
 		}

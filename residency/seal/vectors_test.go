@@ -23,7 +23,6 @@ type vectors struct {
 	Keyring          string           `json:"keyring"`
 	TenantPseudonym  string           `json:"tenant_pseudonym"`
 	SubjectPseudonym string           `json:"subject_pseudonym"`
-	DrivePseudonym   string           `json:"drive_pseudonym"`
 	Keys             []struct {
 		Name    string `json:"name"`
 		Wrapped string `json:"wrapped"`
@@ -103,9 +102,6 @@ func TestVectorNames(t *testing.T) {
 	}
 	if got := v.subject.Pseudonym(); got != v.SubjectPseudonym {
 		t.Errorf("subject: %s", got)
-	}
-	if got := v.drive.Pseudonym(); got != v.DrivePseudonym {
-		t.Errorf("drive: %s", got)
 	}
 	for _, o := range v.Objects {
 		of := v.tk.ObjectPseudonym
