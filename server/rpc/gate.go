@@ -283,8 +283,14 @@ func (s *gatedStream) SendMsg(m any) error {
 }
 
 // RecvMsg receives a message, and gives it on when its tenant and form are right.
+// It waits for a caller that does not send it no longer than the stream may be
+// idle; a driveFrame's receiver sees to that itself.
 func (s *gatedStream) RecvMsg(m any) error {
-	if err := s.ServerStream.RecvMsg(m); err != nil {
+	receive := s.ServerStream.RecvMsg
+	if _, ok := m.(*driveFrame); !ok {
+		receive = s.receiveInTime
+	}
+	if err := receive(m); err != nil {
 		return err
 	}
 	s.series.received.Inc()
@@ -299,6 +305,22 @@ func (s *gatedStream) RecvMsg(m any) error {
 		return residency.E("rpc.gate", residency.Internal, fmt.Errorf("message is a %T", m))
 	}
 	return s.gate.examine(s.method, s.who, message)
+}
+
+// receiveInTime is RecvMsg in a goroutine of its own, which ends with the stream.
+func (s *gatedStream) receiveInTime(m any) error {
+	done := make(chan error, 1)
+	go func() { done <- s.ServerStream.RecvMsg(m) }()
+	timer := time.NewTimer(s.gate.limits.StreamIdle)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	case <-timer.C:
+		return errIdle
+	}
 }
 
 // frame checks a message of drive data by the rule that the protos state for it.

@@ -104,6 +104,10 @@ func (g *gate) learn(services map[string]grpc.ServiceInfo, files *protoregistry.
 	return err
 }
 
+// streamWorkers is how many goroutines are kept for calls, so that most of them
+// run on a stack that has grown already; more calls at once get new ones.
+const streamWorkers = 256
+
 func serverOptions(l config.Limits, creds *Credentials, c *codec, g *gate) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(creds),
@@ -117,6 +121,7 @@ func serverOptions(l config.Limits, creds *Credentials, c *codec, g *gate) []grp
 		grpc.ConnectionTimeout(l.HandshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: l.Idle, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: l.KeepaliveMin, PermitWithoutStream: true}),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.WaitForHandlers(true), // no handler outlives Stop, so stores can be closed after it
 	}
 }

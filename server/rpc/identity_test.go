@@ -1,0 +1,275 @@
+package rpc
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+
+	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+	"github.com/domicile-project/domicile/server/config"
+)
+
+func get(ctx context.Context, conn *grpc.ClientConn, tenant string, opts ...grpc.CallOption) error {
+	_, err := residencyv1.NewRecordServiceClient(conn).GetRecord(ctx, getRequest(tenant), opts...)
+	return err
+}
+
+func TestWhoMayCall(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	w.tenant("other")
+	soon := time.Now().Add(time.Hour)
+	foreign := newAuthority(t, "foreign")
+	for _, tt := range []struct {
+		name   string
+		conn   *grpc.ClientConn
+		tenant string
+		code   codes.Code
+		reason string
+		metric string
+		labels prometheus.Labels
+	}{
+		{"no certificate", w.dial(), "acme", codes.Unavailable, "", "residency_handshakes_refused_total", prometheus.Labels{"reason": "no_certificate"}},
+		{"foreign authority", w.dial(foreign.client(soon, appCH)), "acme", codes.Unavailable, "", "residency_handshakes_refused_total", prometheus.Labels{"reason": "unknown_authority"}},
+		{"expired", w.dial(w.ca.client(time.Now().Add(-time.Minute), appCH)), "acme", codes.Unavailable, "", "residency_handshakes_refused_total", prometheus.Labels{"reason": "expired"}},
+		{"not in the table", w.as(unknown), "acme", codes.Unauthenticated, "NO_IDENTITY", "residency_refusals_total", prometheus.Labels{"reason": "NO_IDENTITY"}},
+		{"no URI", w.dial(w.ca.client(soon)), "acme", codes.Unauthenticated, "NO_IDENTITY", "residency_refusals_total", prometheus.Labels{"reason": "NO_IDENTITY"}},
+		{"two URIs", w.dial(w.ca.client(soon, appCH, admCH)), "acme", codes.Unauthenticated, "NO_IDENTITY", "residency_refusals_total", prometheus.Labels{"reason": "NO_IDENTITY"}},
+		{"no permission", w.as(readCH), "acme", codes.PermissionDenied, "CALLER_NOT_PERMITTED", "residency_refusals_total", prometheus.Labels{"reason": "CALLER_NOT_PERMITTED"}},
+		{"tenant not listed", w.as(oneCH), "other", codes.PermissionDenied, "CALLER_NOT_PERMITTED", "residency_refusals_total", prometheus.Labels{"reason": "CALLER_NOT_PERMITTED"}},
+		{"tenant listed", w.as(oneCH), "acme", codes.OK, "", "grpc_server_handled_total", prometheus.Labels{"grpc_method": "GetRecord", "grpc_code": "OK"}},
+		{"any tenant", w.as(appCH), "other", codes.OK, "", "grpc_server_handled_total", prometheus.Labels{"grpc_method": "GetRecord", "grpc_code": "OK"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := w.counter(tt.metric, tt.labels)
+			err := get(t.Context(), tt.conn, tt.tenant)
+			if got := tell(err); status.Code(err) != tt.code || got.reason != tt.reason {
+				t.Errorf("got %v, want %v %s", err, tt.code, tt.reason)
+			}
+			if after := w.counter(tt.metric, tt.labels); after <= before {
+				t.Errorf("%s%v stayed at %v", tt.metric, tt.labels, after)
+			}
+		})
+	}
+}
+
+// A caller learns nothing about tenants outside its list: one that exists and one that does
+// not give the same bytes, on every RPC that names a tenant.
+func TestUnlistedTenantsLookAlike(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	w.tenant("other")
+	conn := w.as(oneCH)
+	for name, full := range w.methodNames(t) {
+		var answers [2]string
+		for i, tenant := range []string{"other", "absent"} {
+			err := w.invokeTenant(t, conn, full, tenant)
+			if tell(err).reason != "CALLER_NOT_PERMITTED" {
+				t.Errorf("%s of %s: %v", name, tenant, err)
+			}
+			answers[i] = wire(t, err)
+		}
+		if answers[0] != answers[1] {
+			t.Errorf("%s tells an existing tenant from an absent one", name)
+		}
+	}
+}
+
+func TestReloadCertificates(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	conn := w.as(appCH)
+	if err := get(t.Context(), conn, "acme"); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := w.server.ReloadCertificates(); changed || err != nil {
+		t.Fatalf("nothing changed, but got %v, %v", changed, err)
+	}
+	next := newAuthority(t, "next")
+	w.ca.files(w.dir, w.ca, next)
+	if changed, err := w.server.ReloadCertificates(); !changed || err != nil {
+		t.Fatalf("got %v, %v", changed, err)
+	}
+	if err := get(t.Context(), conn, "acme"); err != nil {
+		t.Errorf("an open connection, its authority still accepted: %v", err)
+	}
+	if err := get(t.Context(), w.dial(next.client(time.Now().Add(time.Hour), appCH)), "acme"); err != nil {
+		t.Errorf("an authority that was added: %v", err)
+	}
+
+	w.ca.files(w.dir, next)
+	if changed, err := w.server.ReloadCertificates(); !changed || err != nil {
+		t.Fatalf("got %v, %v", changed, err)
+	}
+	if err := get(t.Context(), conn, "acme"); tell(err).reason != "NO_IDENTITY" {
+		t.Errorf("an open connection, its authority removed: %v", err)
+	}
+	if err := get(t.Context(), w.as(appCH), "acme"); status.Code(err) != codes.Unavailable {
+		t.Errorf("a new connection, its authority removed: %v", err)
+	}
+
+	if err := os.WriteFile(w.tls.ClientCA, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := w.server.ReloadCertificates(); changed || err == nil {
+		t.Errorf("a broken file: got %v, %v", changed, err)
+	}
+	if err := get(t.Context(), w.dial(next.client(time.Now().Add(time.Hour), appCH)), "acme"); err != nil {
+		t.Errorf("after a broken file the old one is not in use: %v", err)
+	}
+	if got := w.counter("residency_reloads_total", prometheus.Labels{"what": "certificates", "result": "failed"}); got != 1 {
+		t.Errorf("failed reloads: %v", got)
+	}
+}
+
+// A certificate that ends while its connection is open is no identity any more.
+func TestCertificateEndsOnAnOpenConnection(t *testing.T) {
+	creds, err := NewCredentials(newWorldFiles(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := time.Now().Add(time.Hour)
+	c := &connection{creds: creds, identity: appCH, notAfter: end}
+	c.verified.Store(creds.current.Load())
+	if got := c.Identity(end); got != appCH {
+		t.Errorf("at its end: %q", got)
+	}
+	if got := c.Identity(end.Add(time.Second)); got != "" {
+		t.Errorf("after its end: %q", got)
+	}
+}
+
+func newWorldFiles(t *testing.T) (config.TLS, func(string)) {
+	ca := newAuthority(t, "a")
+	return ca.files(t.TempDir(), ca), nil
+}
+
+func TestCallersAreReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	conn := w.as(appCH)
+	less := testCallers(t)
+	delete(less, appCH)
+	w.server.ReplaceCallers(less, nil)
+	if err := get(t.Context(), conn, "acme"); tell(err).reason != "NO_IDENTITY" {
+		t.Errorf("after its entry was removed: %v", err)
+	}
+	w.server.ReplaceCallers(nil, io.ErrUnexpectedEOF)
+	if err := get(t.Context(), conn, "acme"); tell(err).reason != "NO_IDENTITY" {
+		t.Errorf("after a table that could not be read: %v", err)
+	}
+	w.server.ReplaceCallers(testCallers(t), nil)
+	if err := get(t.Context(), conn, "acme"); err != nil {
+		t.Errorf("after its entry came back: %v", err)
+	}
+}
+
+func TestReflectionNeedsAKnownIdentity(t *testing.T) {
+	w := newWorld(t)
+	list := func(conn *grpc.ClientConn) (int, error) {
+		s, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+		if err != nil {
+			return 0, err
+		}
+		err = s.Send(&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}})
+		if err != nil {
+			return 0, err
+		}
+		r, err := s.Recv()
+		return len(r.GetListServicesResponse().GetService()), err
+	}
+	if n, err := list(w.as(readCH)); err != nil || n < 8 {
+		t.Errorf("a known identity: %d services, %v", n, err)
+	}
+	if _, err := list(w.as(unknown)); tell(err).reason != "NO_IDENTITY" {
+		t.Errorf("an unknown identity: %v", err)
+	}
+	off := newWorld(t, func(o *Options) { o.Reflection = false })
+	if _, err := list(off.as(admCH)); status.Code(err) != codes.Unimplemented {
+		t.Errorf("where it is not configured: %v", err)
+	}
+}
+
+func TestHealthNeedsNoIdentity(t *testing.T) {
+	w := newWorld(t)
+	health := healthv1.NewHealthClient(w.as(unknown))
+	for _, service := range []string{"", "residency.v1.RecordService"} {
+		for _, serving := range []bool{true, false} {
+			w.server.SetServing(serving)
+			r, err := health.Check(t.Context(), &healthv1.HealthCheckRequest{Service: service})
+			if err != nil || (r.GetStatus() == healthv1.HealthCheckResponse_SERVING) != serving {
+				t.Errorf("%q, serving %v: %v, %v", service, serving, r, err)
+			}
+		}
+	}
+}
+
+// The decision's identifier is in the trailer of every decided call, allowed or denied, and nowhere
+// before a decision.
+func TestDecisionTrailer(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	for _, tt := range []struct {
+		name, id, tenant string
+		decided          bool
+	}{
+		{"allowed", appCH, "acme", true},
+		{"denied", appUS, "acme", true},
+		{"absent tenant, abroad", appUS, "absent", true},
+		{"refused by the gate", readCH, "acme", false},
+	} {
+		var trailer metadata.MD
+		err := get(t.Context(), w.as(tt.id), tt.tenant, grpc.Trailer(&trailer))
+		ids := trailer.Get(decisionTrailer)
+		if tt.decided != (len(ids) == 1 && len(ids[0]) == 36) {
+			t.Errorf("%s: trailer %v (%v)", tt.name, ids, err)
+		}
+		if err != nil && tt.decided && tell(err).info.GetMetadata()["decision_id"] != ids[0] {
+			t.Errorf("%s: the detail has %q, the trailer %q", tt.name, tell(err).info.GetMetadata()["decision_id"], ids[0])
+		}
+	}
+}
+
+func TestRefusalAcrossTheBorder(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	err := get(t.Context(), w.as(appUS), "acme")
+	got := tell(err)
+	if got.code != "PermissionDenied" || got.reason != "CROSS_BORDER_CONSENT_REQUIRED" {
+		t.Fatalf("got %v", err)
+	}
+	meta := got.info.GetMetadata()
+	for key, want := range map[string]string{"from": "CH", "to": "US", "data_class": "PERSONAL_INFORMATION", "clause": "product/border"} {
+		if meta[key] != want {
+			t.Errorf("metadata %s: got %q, want %q", key, meta[key], want)
+		}
+	}
+	if !strings.Contains(meta["missing"], "consent") {
+		t.Errorf("metadata missing: %q", meta["missing"])
+	}
+	v := got.precondition.GetViolations()
+	if len(v) != 1 || v[0].GetType() != "CONSENT" || v[0].GetSubject() != "BORDER_CROSSING PERSONAL_INFORMATION PAYMENTS CH → US" {
+		t.Errorf("precondition: %v", v)
+	}
+	if absent := get(t.Context(), w.as(appUS), "absent"); !strings.Contains(wire(t, absent), "CROSS_BORDER_CONSENT_REQUIRED") {
+		t.Errorf("an absent tenant: %v", absent)
+	}
+	log := w.log.String()
+	if !strings.Contains(log, "access denied") || !strings.Contains(log, "decision="+meta["decision_id"]) || !strings.Contains(log, "reason=CROSS_BORDER_CONSENT_REQUIRED") {
+		t.Errorf("the log does not tell of the refusal:\n%s", log)
+	}
+	if strings.Contains(log, canary) {
+		t.Errorf("the log holds a personal value")
+	}
+}
