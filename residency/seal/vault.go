@@ -16,7 +16,7 @@ import (
 const MaxAge = 60 * time.Second
 
 // DefaultMaxKeys is how many keys are held in memory unless Options say
-// otherwise: about 80 MB when all are subjects' keys.
+// otherwise: about 75 MB when all are subjects' keys.
 const DefaultMaxKeys = 65536
 
 // maxKeyID is the longest id of a subject or drive that a key's name has room for, in bytes.
