@@ -21,8 +21,8 @@ type Options struct {
 	// that can be cloned as after a power failure.
 	FS vfs.FS
 
-	// CacheBytes is how much memory holds decoded blocks of rows; 0 = 64 MiB.
-	// Up to 64 MiB more hold what is not yet in sorted files.
+	// CacheBytes is how much memory holds blocks of rows at the most; 0 = 256 MiB.
+	// Up to 128 MiB more hold what is not yet in sorted files.
 	CacheBytes int64
 
 	// Logger receives what the engine reports; nil = slog.Default(). Its routine
@@ -40,8 +40,9 @@ type Options struct {
 }
 
 const (
-	defaultCacheBytes    = 64 << 20
+	defaultCacheBytes    = 256 << 20
 	defaultMemTableBytes = 32 << 20
+	memTables            = 4
 	bloomBitsPerKey      = 10 // 1 % of absent keys cost a read of a block
 )
 
@@ -53,7 +54,7 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 		FS:                          o.FS,
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		MemTableSize:                o.memTableBytes,
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		Logger:                      engineLogger{e},
@@ -68,6 +69,9 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 	if p.MemTableSize == 0 {
 		p.MemTableSize = defaultMemTableBytes
 	}
+	// Pebble takes the memory of unsorted rows out of the cache's: without room
+	// for it nothing would be cached while there are writes.
+	p.CacheSize += int64(memTables) * int64(p.MemTableSize) //nolint:gosec // both are small constants or options
 	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
