@@ -73,10 +73,9 @@ type waiter struct {
 
 // Held is the locks of one scope. The zero Held holds nothing.
 type Held struct {
-	table *Table
-	few   [4]hold
-	more  []hold
-	n     int
+	few  [4]hold
+	more []hold
+	n    int
 }
 
 type hold struct {
@@ -96,7 +95,6 @@ func (t *Table) Acquire(ctx context.Context, scope store.Scope, shared bool, hel
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}
-	held.table = t
 	if err := t.take(ctx, key{tenant: scope.Tenant}, scope.Exclusive && !shared, held); err != nil {
 		return err
 	}

@@ -51,6 +51,13 @@ func TestRowsOnDisk(t *testing.T) {
 	})
 }
 
+func TestRowsBehindFaults(t *testing.T) {
+	storetest.RunRows(t, func(t *testing.T) (store.Rows, store.Outbox) {
+		c := openTest(t, memory())
+		return storetest.Faulty(c), c
+	})
+}
+
 func TestDirectory(t *testing.T) {
 	storetest.RunDirectory(t, func(t *testing.T) store.Directory {
 		d, err := OpenDirectory(t.TempDir())
