@@ -439,6 +439,10 @@ func (t *txn) load() error {
 	if err != nil {
 		return err
 	}
+	if t.g.rows.get(t.home.tenant, sealed, &t.row) {
+		t.exists = true
+		return nil
+	}
 	plain, _, err := t.tk.OpenFact(store.KindTenant, "", sealed)
 	if err != nil {
 		return err
@@ -447,6 +451,7 @@ func (t *txn) load() error {
 		return residency.E(t.a.op, residency.IntegrityFailure, err)
 	}
 	t.exists = true
+	t.g.rows.put(t.home.tenant, sealed, t.row)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -289,5 +290,44 @@ func TestStreamCutByClient(t *testing.T) {
 	log := w.entries("ch")
 	if last := log[len(log)-1]; last.Phase != audit.Ended || last.End != audit.Cut || last.Bytes != 0 {
 		t.Fatalf("ended as %+v", last)
+	}
+}
+
+// A stream holds keys; when they can no longer be had, or the drive is deleted,
+// it ends.
+func TestStreamNeedsItsKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		stop func(*world)
+		want residency.Kind
+	}{
+		"key store down": {func(w *world) { w.mem["ch"].Fail(storetest.OpKeysGet, storetest.Always(storetest.FaultFail)) }, residency.AuditUnavailable},
+		"drive deleted": {func(w *world) {
+			w.ok(w.g.DeleteDrive(w.t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.AccountData), DeleteDrive{Tenant: "alpen", Drive: "d1"}))
+		}, residency.NotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.tenant("alpen", ch)
+				w.drive("alpen", "d1", 1<<40)
+				ctx, cancel := context.WithCancel(t.Context())
+				go every(ctx, w.g.limits.Lease/3, func() { w.g.keeper.renewAll(ctx) })
+				start, stopped := time.Now(), false
+				err := w.g.ReadDrive(t.Context(), as(ch, "ReadDrive", residency.Use, residency.VirtualDriveData),
+					ReadDrive{Tenant: "alpen", Drive: "d1", Purpose: residency.ServiceProvision}, func([]byte) error {
+						time.Sleep(100 * time.Millisecond)
+						if !stopped && time.Since(start) > 10*time.Second {
+							stopped = true
+							c.stop(w)
+						}
+						return nil
+					})
+				cancel()
+				w.wantKind(err, c.want)
+				if took := time.Since(start); took > 75*time.Second {
+					t.Errorf("the stream went on for %v", took)
+				}
+			})
+		})
 	}
 }

@@ -124,6 +124,7 @@ type Gateway struct {
 	elapsed func() time.Duration
 	metrics *metrics
 	hints   hints
+	rows    opened
 	denials denials
 	keeper  *keeper
 }

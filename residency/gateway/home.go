@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -94,6 +95,39 @@ func (g *Gateway) region(name residency.Region) *Region {
 		}
 	}
 	return nil
+}
+
+// opened remembers tenants' rows as they were opened. A row is read in every
+// transaction all the same: what is remembered is used only while the stored
+// bytes are those that it was opened from.
+type opened struct {
+	mu sync.RWMutex
+	m  map[store.Tenant]openedRow
+}
+
+type openedRow struct {
+	sealed []byte
+	row    tenantRow
+}
+
+func (o *opened) get(t store.Tenant, sealed []byte, row *tenantRow) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	v, ok := o.m[t]
+	if !ok || !bytes.Equal(v.sealed, sealed) {
+		return false
+	}
+	*row = v.row
+	return true
+}
+
+func (o *opened) put(t store.Tenant, sealed []byte, row tenantRow) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.m == nil || len(o.m) >= maxHints {
+		o.m = make(map[store.Tenant]openedRow)
+	}
+	o.m[t] = openedRow{sealed, row}
 }
 
 // hints remembers where tenants live. A hint that has become wrong is harmless:

@@ -27,6 +27,7 @@ type stream struct {
 	tk     *seal.TenantKeys
 	permit seal.Permit
 	intent audit.Entry
+	drive  store.ID
 
 	decision residency.Decision
 	consents []relied
@@ -54,7 +55,7 @@ func (s *stream) open(t *txn, intent *audit.Entry) error {
 		return err
 	}
 	s.id, s.home, s.tk, s.permit, s.intent = id, t.home, t.tk, t.permit, *intent
-	s.decision, s.consents = t.decision, t.consents
+	s.decision, s.consents, s.drive = t.decision, t.consents, t.drive
 	s.intent.Place = 1 // its place is not settled yet; the entry that closes it gets its own
 	row := streamRow{Intent: s.intent.Append(nil), Renewed: t.now}
 	if err := t.Put(store.KindStream, s.row(), row.encode()); err != nil {
@@ -312,6 +313,12 @@ func (t *txn) look(s *stream) (verdict, error) {
 	}
 	if err := t.tenantProblem(); err != nil {
 		return verdict{cut: residency.KindOf(err)}, nil
+	}
+	// The stream holds the drive's keys: they must still be there to be had.
+	if _, err := t.home.region.Vault.Drive(t.ctx, t.tk, s.drive); errors.Is(err, store.ErrNotFound) {
+		return verdict{cut: residency.NotFound}, nil
+	} else if err != nil {
+		return verdict{}, err
 	}
 	v := verdict{lease: t.g.limits.Lease}
 	for _, r := range s.consents {

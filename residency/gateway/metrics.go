@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/domicile-project/domicile/residency"
@@ -23,6 +25,8 @@ type metrics struct {
 	driveBytes        *prometheus.CounterVec
 	keysCached        *prometheus.GaugeVec
 	policyInfo        *prometheus.GaugeVec
+
+	known sync.Map // of *series, by outcome
 }
 
 // seconds are the classic buckets, beside the native ones, that dashboards need.
@@ -81,19 +85,57 @@ func newMetrics(r prometheus.Registerer) *metrics {
 
 // decided counts a decision and what its answer carries.
 func (m *metrics) decided(region residency.Region, d *residency.Decision, bytes uint64) {
-	from, to, outcome := d.From.String(), d.To.String(), "DENY"
-	if d.Allow {
-		outcome = "ALLOW"
+	s := m.seriesOf(region, d)
+	s.decisions.Inc()
+	s.entries.Inc()
+	if s.blocked != nil {
+		s.blocked.Inc()
 	}
-	m.decisions.WithLabelValues(d.Action.String(), d.DataClass.String(), from, to, outcome, d.Reason.String()).Inc()
-	m.auditEntries.WithLabelValues(string(region)).Inc()
+	if s.borderBytes != nil {
+		s.borderBytes.Add(float64(bytes))
+	}
+}
+
+// outcome is a decision's labels: closed sets, and jurisdictions that callers
+// and regions of the configuration have.
+type outcome struct {
+	region   residency.Region
+	action   residency.Action
+	class    residency.DataClass
+	from, to residency.Jurisdiction
+	allow    bool
+	reason   residency.Kind
+}
+
+// series are the counters that a decision of one kind moves.
+type series struct {
+	decisions, entries   prometheus.Counter
+	blocked, borderBytes prometheus.Counter // nil when they do not apply
+}
+
+// seriesOf finds a decision's counters, looked up by their labels once.
+func (m *metrics) seriesOf(region residency.Region, d *residency.Decision) *series {
+	key := outcome{region, d.Action, d.DataClass, d.From, d.To, d.Allow, d.Reason}
+	if s, ok := m.known.Load(key); ok {
+		return s.(*series)
+	}
+	from, to, verdict := d.From.String(), d.To.String(), "DENY"
+	if d.Allow {
+		verdict = "ALLOW"
+	}
+	s := &series{
+		decisions: m.decisions.WithLabelValues(d.Action.String(), d.DataClass.String(), from, to, verdict, d.Reason.String()),
+		entries:   m.auditEntries.WithLabelValues(string(region)),
+	}
 	switch {
 	case d.From == d.To:
 	case !d.Allow:
-		m.blocked.WithLabelValues(d.DataClass.String(), from, to, d.Reason.String()).Inc()
+		s.blocked = m.blocked.WithLabelValues(d.DataClass.String(), from, to, d.Reason.String())
 	default:
-		m.borderBytes.WithLabelValues(d.DataClass.String(), from, to).Add(float64(bytes))
+		s.borderBytes = m.borderBytes.WithLabelValues(d.DataClass.String(), from, to)
 	}
+	m.known.Store(key, s)
+	return s
 }
 
 // streamed counts a stream that has ended.
