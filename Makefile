@@ -24,7 +24,7 @@ export CGO_ENABLED := 0
 PARALLEL ?= 2
 
 # The packages whose goroutines share state; the race detector watches these.
-RACED := ./residency/store/... ./residency/seal/... ./residency/gateway/... ./server/... ./client
+RACED := ./residency/store/... ./residency/seal ./residency/gateway ./server/rpc ./server/domiciled ./client
 
 # Versions of the tools that are Go programs. They stay out of go.mod so that
 # their dependencies never become the product's.
