@@ -102,6 +102,9 @@ func TestFormat(t *testing.T) {
 	o := memory()
 	o.Clock = func() time.Time { return time.Unix(2, 5) }
 	c := openTest(t, o)
+	if v := c.engine.db.FormatMajorVersion(); v != 24 {
+		t.Fatalf("the engine's format major version is %d, want 24", v)
+	}
 	tenant := store.Tenant{0: 0xaa, 15: 0xbb}
 	err := c.Update(t.Context(), store.Scope{Tenant: tenant}, func(tx store.Tx) error {
 		return errors.Join(
