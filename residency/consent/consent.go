@@ -110,7 +110,7 @@ func Find(q Query, now time.Time, own, tenant []Consent) Finding {
 		return mine
 	}
 	theirs := newest(q, now, tenant)
-	if theirs.Active || mine.ID == "" {
+	if rankOf(theirs.State) > rankOf(mine.State) || mine.ID == "" {
 		return theirs
 	}
 	return mine
