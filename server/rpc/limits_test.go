@@ -174,7 +174,11 @@ func TestInFlightLimit(t *testing.T) {
 
 func TestDriveStreamLimit(t *testing.T) {
 	inside := make(chan struct{})
-	o := &odd{readDrive: func(ctx context.Context, _ func([]byte) error) error { inside <- struct{}{}; <-ctx.Done(); return ctx.Err() }}
+	o := &odd{readDrive: func(ctx context.Context, _ func([]byte) error) error {
+		inside <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}}
 	w := newWorld(t, o.use(), withLimits(func(l *config.Limits) { l.DriveStreams = 1 }))
 	drives := residencyv1.NewDriveServiceClient(w.as(appCH))
 	ctx, cancel := context.WithCancel(t.Context())
