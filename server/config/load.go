@@ -74,23 +74,26 @@ func parse(text []byte, name, folder string) (*Config, error) {
 	return c, nil
 }
 
-// placed gives a decoder's error its place. The decoder loses the position of
-// a size or duration that it cannot read, so those are looked for again.
+// placed gives a decoder's error its place and a text for operators. The decoder
+// loses the position of a size or duration that it cannot read and tells of Go types, so
+// scalars are read again one by one.
 func (c *Config) placed(err error) Problem {
-	var at yaml.Error
-	if errors.As(err, &at) {
-		return c.source.decodeProblem(err)
-	}
-	var l Limits
-	v := reflect.ValueOf(&l).Elem()
-	for i := range v.NumField() {
-		p := path{"limits", tagOf(v.Type().Field(i))}
-		n, ok := c.source.node(p).(ast.ScalarNode)
-		if !ok {
+	var scratch Config
+	root := reflect.ValueOf(&scratch).Elem()
+	for i := range root.NumField() {
+		section := root.Field(i)
+		if section.Kind() != reflect.Struct {
 			continue
 		}
-		if err := setScalar(v.Field(i), fmt.Sprint(n.GetValue())); err != nil {
-			return c.source.problem(p, err.Error())
+		for j := range section.NumField() {
+			p := path{tagOf(root.Type().Field(i)), tagOf(section.Type().Field(j))}
+			n, ok := c.source.node(p).(ast.ScalarNode)
+			if !ok {
+				continue
+			}
+			if err := setScalar(section.Field(j), fmt.Sprint(n.GetValue())); err != nil {
+				return c.source.problem(p, err.Error())
+			}
 		}
 	}
 	return c.source.decodeProblem(err)
