@@ -153,7 +153,11 @@ func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster,
 	if err != nil {
 		return gateway.Cluster{}, err
 	}
-	return gateway.Cluster{Name: cl.Name, Rows: db, Outbox: db, Blobs: objects}, nil
+	s.closers = append(s.closers, objects.Close)
+	timed := &timedBlobs{Blobs: objects, observe: func(operation string, took time.Duration) {
+		s.seconds.WithLabelValues(region, "blobs", operation).Observe(took.Seconds())
+	}}
+	return gateway.Cluster{Name: cl.Name, Rows: db, Outbox: db, Blobs: timed}, nil
 }
 
 // watch says once when an engine has stopped for good. The region then is
