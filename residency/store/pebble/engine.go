@@ -45,6 +45,8 @@ type engine struct {
 	applied      [marks]atomic.Uint64 // by hash of what a commit wrote to: the count of the newest group
 	latest       atomic.Int64         // the newest time given out, in nanoseconds since 1970
 
+	registrations registrations
+
 	failure  atomic.Pointer[error]
 	down     chan struct{} // closed once failed
 	ops      atomic.Int64

@@ -123,7 +123,11 @@ func (t *tx) Get(kind store.Kind, id store.ID) ([]byte, error) {
 		}
 		return append([]byte{}, t.writes[i].value...), nil
 	}
-	v, err := t.engine.get(t.key)
+	read := t.engine.get
+	if kind == store.KindTenant && id == "" {
+		read = func(key []byte) ([]byte, error) { return t.engine.registration(t.tenant, key) }
+	}
+	v, err := read(t.key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, notFound(kind)
 	}
