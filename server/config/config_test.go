@@ -332,3 +332,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestExampleIsGood(t *testing.T) {
+	c, err := Load("example.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.LoadPolicies("ch"); err != nil {
+		t.Error(err)
+	}
+}

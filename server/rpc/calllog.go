@@ -15,43 +15,56 @@ import (
 )
 
 // callLog writes one line for each denied access, each change of state, and each
-// failure of ours; nothing that a caller sent is in it. Lines are limited, so that a caller
-// cannot fill a disk with refusals; what was left out is counted in the next line.
+// failure of ours; nothing that a caller sent is in it. Lines are limited for each of
+// those, so that a caller can neither fill a disk with refusals nor drown what
+// else happens; what was left out is counted in the next line.
 type callLog struct {
 	*slog.Logger
-	mu    sync.Mutex
-	limit redact.Limit
+	mu     sync.Mutex
+	limits map[string]*redact.Limit // by message
 }
+
+// The messages.
+const (
+	textChanged   = "state changed"
+	textDenied    = "access denied"
+	textFailed    = "call failed"
+	textNotServed = "call not served"
+)
 
 func newCallLog(log *slog.Logger) *callLog {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &callLog{Logger: log, limit: redact.Limit{PerSecond: 200, Burst: 1000}}
+	l := &callLog{Logger: log, limits: map[string]*redact.Limit{}}
+	for _, text := range []string{textChanged, textDenied, textFailed, textNotServed} {
+		l.limits[text] = &redact.Limit{PerSecond: 200, Burst: 1000}
+	}
+	return l
 }
 
 // outcome writes what there is to say about a call that ended.
 func (l *callLog) outcome(m *method, call *gateway.Call, err error) {
 	if err == nil {
 		if m.changes {
-			l.write(slog.LevelInfo, "state changed", m, call, residency.OK, nil)
+			l.write(slog.LevelInfo, textChanged, m, call, residency.OK, nil)
 		}
 		return
 	}
 	var e *residency.Error
 	if !errors.As(err, &e) {
 		if _, ok := contextCode(err); !ok {
-			l.write(slog.LevelError, "call failed", m, call, residency.Internal, err)
+			l.write(slog.LevelError, textFailed, m, call, residency.Internal, err)
 		}
 		return
 	}
 	switch code := statusOf(err).Code(); code {
 	case codes.PermissionDenied, codes.Unauthenticated:
-		l.write(slog.LevelInfo, "access denied", m, call, e.Kind, nil)
+		l.write(slog.LevelInfo, textDenied, m, call, e.Kind, nil)
 	case codes.Internal, codes.DataLoss:
-		l.write(slog.LevelError, "call failed", m, call, e.Kind, err)
+		l.write(slog.LevelError, textFailed, m, call, e.Kind, err)
 	case codes.Unavailable, codes.ResourceExhausted:
-		l.write(slog.LevelWarn, "call not served", m, call, e.Kind, err)
+		l.write(slog.LevelWarn, textNotServed, m, call, e.Kind, err)
 	}
 }
 
@@ -60,7 +73,7 @@ func (l *callLog) write(level slog.Level, text string, m *method, call *gateway.
 		return
 	}
 	l.mu.Lock()
-	suppressed, ok := l.limit.Take(time.Now())
+	suppressed, ok := l.limits[text].Take(time.Now())
 	l.mu.Unlock()
 	if !ok {
 		return

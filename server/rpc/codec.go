@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the ordinary codec, which this one wraps
@@ -75,9 +74,6 @@ type driveFrame struct {
 	wire    mem.BufferSlice
 	skip    int // bytes of wire before the data
 }
-
-// errFrame is for wire bytes that are no message.
-var errFrame = errors.New("rpc: malformed message")
 
 // Unmarshal reads a message. It does not keep data but for a driveFrame.
 func (c *codec) Unmarshal(data mem.BufferSlice, v any) error {

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -19,9 +18,9 @@ type reading struct {
 	violations []residency.Violation
 }
 
-func (r *reading) bad(field, format string, args ...any) {
+func (r *reading) bad(field, description string) {
 	if len(r.violations) < maxViolations {
-		r.violations = append(r.violations, residency.Violation{Field: field, Description: fmt.Sprintf(format, args...)})
+		r.violations = append(r.violations, residency.Violation{Field: field, Description: description})
 	}
 }
 
