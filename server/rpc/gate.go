@@ -27,8 +27,12 @@ import (
 const decisionTrailer = "residency-decision-id"
 
 // shave is how much of a caller's deadline is kept back, so that an answer
-// reaches the caller before it gives up.
-const shave = 5 * time.Millisecond
+// reaches the caller before it gives up. A deadline further away than ample is
+// left as it is: a decision is bounded far below that.
+const (
+	shave = 5 * time.Millisecond
+	ample = 5 * time.Second
+)
 
 // gate decides which calls reach a handler. Its order is the contract's:
 // identity, permission and tenant list, form.
@@ -178,11 +182,10 @@ func (g *gate) deadline(ctx context.Context) (context.Context, context.CancelFun
 	if !ok {
 		return context.WithTimeout(ctx, g.limits.Deadline)
 	}
-	left := time.Until(d)
-	if left > g.limits.MaxDeadline {
+	switch left := time.Until(d); {
+	case left > g.limits.MaxDeadline:
 		return context.WithTimeout(ctx, g.limits.MaxDeadline)
-	}
-	if left > 10*shave {
+	case left > 10*shave && left < ample:
 		return context.WithDeadline(ctx, d.Add(-shave))
 	}
 	return ctx, func() {}

@@ -131,7 +131,8 @@ func TestDeadlines(t *testing.T) {
 	}{
 		{0, 3 * time.Minute, 4 * time.Minute},
 		{time.Hour, 7 * time.Minute, 8 * time.Minute},
-		{6 * time.Minute, 5 * time.Minute, 6*time.Minute - shave},
+		{6 * time.Minute, 5 * time.Minute, 6 * time.Minute},
+		{4 * time.Second, 0, 4*time.Second - shave},
 	} {
 		ctx, cancel := t.Context(), context.CancelFunc(func() {})
 		if tt.asked > 0 {
@@ -339,7 +340,7 @@ func TestWriteDriveMessages(t *testing.T) {
 			r, err := s.CloseAndRecv()
 			got := tell(err)
 			if got.reason != tt.reason {
-				t.Fatalf("got %v, %v; want %s", r, err, tt.reason)
+				t.Fatalf("got %v, %v; want %s\n%s", r, err, tt.reason, w.log)
 			}
 			if tt.field != "" && (len(got.bad.GetFieldViolations()) == 0 || got.bad.GetFieldViolations()[0].GetField() != tt.field) {
 				t.Errorf("violations: %v, want %s", got.bad, tt.field)
