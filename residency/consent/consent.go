@@ -102,11 +102,12 @@ type Finding struct {
 
 // Find looks for an active consent that covers the query, among a person's own
 // consents and the whole tenant's. The person's own word wins: an own consent
-// that was withdrawn, with no own active one beside it, outweighs the tenant's.
+// that was withdrawn, or replaced by one that says less, with no own active one
+// beside it, outweighs the tenant's.
 // Among several the one that was granted last is named.
 func Find(q Query, now time.Time, own, tenant []Consent) Finding {
 	mine := newest(q, now, own)
-	if mine.Active || mine.State == residency.ConsentWithdrawn {
+	if mine.Active || mine.State == residency.ConsentWithdrawn || mine.State == residency.ConsentSuperseded {
 		return mine
 	}
 	theirs := newest(q, now, tenant)
@@ -140,10 +141,12 @@ func newest(q Query, now time.Time, list []Consent) Finding {
 func rankOf(s residency.ConsentState) int {
 	switch s {
 	case residency.ConsentActive:
-		return 3
+		return 4
 	case residency.ConsentWithdrawn:
+		return 3
+	case residency.ConsentSuperseded:
 		return 2
-	case residency.ConsentExpired, residency.ConsentSuperseded:
+	case residency.ConsentExpired:
 		return 1
 	}
 	return 0

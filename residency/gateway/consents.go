@@ -41,11 +41,13 @@ func (t *txn) findConsent(q consent.Query, subject store.ID) (consent.Finding, e
 			return consent.Finding{}, err
 		}
 	}
-	whole, err := t.consentsOf(wholeTenant)
-	if err != nil {
-		return consent.Finding{}, err
+	if !t.wholeRead { // a listing asks again for every subject
+		if t.whole, err = t.consentsOf(wholeTenant); err != nil {
+			return consent.Finding{}, err
+		}
+		t.wholeRead = true
 	}
-	return consent.Find(q, t.now, own, whole), nil
+	return consent.Find(q, t.now, own, t.whole), nil
 }
 
 // consentsOf reads the consents of one scope.
@@ -64,6 +66,7 @@ func (t *txn) consentsOf(scope store.ID) ([]consent.Consent, error) {
 			return false
 		}
 		list = append(list, c)
+		t.work++
 		return len(list) < maxConsents
 	})
 	if failed != nil {
@@ -271,7 +274,9 @@ func (t *txn) locateConsent(consentID string) (row store.ID, scope store.ID, ok 
 	if err != nil {
 		return "", "", false, err
 	}
-	scope = store.ID(b)
+	if scope = store.ID(b); len(scope) != idSize {
+		return "", "", false, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a consent's scope is damaged"))
+	}
 	return scope + newestFirst(id), scope, true, nil
 }
 
@@ -285,6 +290,9 @@ func (t *txn) readConsent(consentID string) (consent.Consent, uint64, error) {
 		return consent.Consent{}, 0, residency.E(t.a.op, residency.NotFound, nil)
 	}
 	sealed, err := t.Get(store.KindConsent, row)
+	if errors.Is(err, store.ErrNotFound) {
+		return consent.Consent{}, 0, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a consent's row is missing"))
+	}
 	if err != nil {
 		return consent.Consent{}, 0, err
 	}

@@ -72,14 +72,17 @@ type txn struct {
 	home home
 	now  time.Time
 
-	tk      *seal.TenantKeys  // nil: the tenant is absent
-	sk      *seal.SubjectKeys // nil: the subject is unknown or not looked at yet
-	subject store.ID          // "" = the act is about no subject
-	drive   store.ID
-	object  store.ID // the record that the act is about; "" = none, or not looked at
-	request store.ID // the digest of the request, when it has a request_id
-	row     tenantRow
-	exists  bool // the tenant's row is there
+	tk        *seal.TenantKeys  // nil: the tenant is absent
+	sk        *seal.SubjectKeys // nil: the subject is unknown or not looked at yet
+	subject   store.ID          // "" = the act is about no subject
+	drive     store.ID
+	object    store.ID          // the record that the act is about; "" = none, or not looked at
+	request   store.ID          // the digest of the request, when it has a request_id
+	whole     []consent.Consent // the whole tenant's consents, once they are read
+	wholeRead bool
+	work      int // how many rows were looked at
+	row       tenantRow
+	exists    bool // the tenant's row is there
 
 	policy   *policy.Policy
 	decision residency.Decision
@@ -105,9 +108,15 @@ type relied struct {
 // (NOT_FOUND, VERSION_MISMATCH …) becomes the entry's result and decide's error;
 // body must not have written anything then. body may run more than once.
 func (g *Gateway) decide(ctx context.Context, a *act, body func(*txn) error) (*txn, error) {
-	if !g.denials.allow(a.call.Caller.ID) {
+	if !g.denials.take(a.call.Caller.ID) {
 		return nil, residency.E(a.op, residency.Overloaded, errors.New("too many refused calls"))
 	}
+	refused := false
+	defer func() {
+		if !refused {
+			g.denials.giveBack(a.call.Caller.ID)
+		}
+	}()
 	h, err := g.homeOf(ctx, a)
 	if err != nil {
 		return nil, err
@@ -134,6 +143,7 @@ func (g *Gateway) decide(ctx context.Context, a *act, body func(*txn) error) (*t
 	if err != nil {
 		return nil, g.undecided(ctx, a, h, failed, err)
 	}
+	refused = !t.decision.Allow
 	return t, t.conclude(ctx, began, answer)
 }
 
@@ -148,9 +158,10 @@ func (g *Gateway) homeOf(ctx context.Context, a *act) (home, error) {
 	return g.locate(ctx, a.tenant, a.call.Caller.Jurisdiction)
 }
 
-// keys fetches the tenant's keys; an absent tenant has none.
+// keys fetches the tenant's keys; an absent tenant has none, which is found out
+// in the same way. Nothing is asked about a subject before the border is decided.
 func (t *txn) keys(ctx context.Context) error {
-	if t.a.tenant == "" || !t.home.known {
+	if t.a.tenant == "" {
 		return nil
 	}
 	tk, err := t.home.region.Vault.Tenant(ctx, t.home.tenant)
@@ -161,11 +172,7 @@ func (t *txn) keys(ctx context.Context) error {
 		return residency.E(t.a.op, residency.KeysUnavailable, err)
 	}
 	t.hold(tk)
-	if t.subject == "" {
-		return nil
-	}
-	_, err = t.subjectKeys(ctx)
-	return err
+	return nil
 }
 
 // subjectKeys gives the keys of the act's subject, or nil when nobody of that
@@ -246,14 +253,17 @@ func (g *Gateway) undecided(ctx context.Context, a *act, h home, failed, err err
 func (t *txn) run(tx store.Tx, id uuid.UUID, body func(*txn) error) (answer, failed error) {
 	t.Tx, t.now = tx, tx.Now()
 	t.consents, t.bytes, t.permit, t.after = nil, 0, seal.Permit{}, nil
-	t.row, t.exists, t.object = tenantRow{}, false, ""
+	t.row, t.exists, t.object, t.sk = tenantRow{}, false, "", nil
+	t.whole, t.wholeRead, t.work = nil, false, 0
 	if failed = t.judge(); failed != nil {
 		return nil, failed
 	}
 	t.decision.ID, t.decision.Time = id.String(), t.now
 	if t.decision.Allow {
 		if answer = t.tenantProblem(); answer == nil {
-			t.permit = t.newPermit()
+			if t.a.drive == "" { // a drive's is made once its incarnation is read
+				t.permit = t.newPermit(t.subject)
+			}
 			if answer = body(t); answer != nil && !recorded(answer) {
 				return nil, answer
 			}
@@ -293,8 +303,13 @@ func (t *txn) judge() error {
 	if err := t.load(); err != nil {
 		return err
 	}
-	if !t.exists && t.a.tenant != "" && t.a.region == nil {
-		return nil
+	if t.tenantProblem() != nil {
+		return nil // the answer, before any requirement is looked at
+	}
+	if t.subject != "" {
+		if _, err := t.subjectKeys(t.ctx); err != nil {
+			return err
+		}
 	}
 	for _, q := range legs {
 		facts := allMet
@@ -472,12 +487,12 @@ func (t *txn) tenantProblem() error {
 	return nil
 }
 
-// newPermit makes the permit that opening and sealing take. It is called here
-// alone, after the decision, within its transaction.
-func (t *txn) newPermit() seal.Permit {
-	object := t.subject
-	if t.drive != "" {
-		object = t.drive
+// newPermit makes the permit that opening and sealing take: for a subject, a
+// drive's incarnation or, with "", everything of the tenant and the class that was decided
+// about. It is made here alone, after the decision, within its transaction.
+func (t *txn) newPermit(object store.ID) seal.Permit {
+	if !t.decision.Allow {
+		return seal.Permit{}
 	}
 	return seal.NewPermit(t.home.tenant, t.decision.DataClass, object)
 }
@@ -530,19 +545,19 @@ func (t *txn) conclude(ctx context.Context, began time.Duration, answer error) e
 	if t.a.stream != nil {
 		t.a.stream.renew(began + t.lease())
 	}
+	tells := !t.a.inbound || t.a.answers
 	switch {
 	case !d.Allow:
-		g.denials.denied(call.Caller.ID)
 		return &residency.Error{Op: t.a.op, Kind: d.Reason, Decision: d}
-	case answer != nil:
-		e := residency.E(t.a.op, residency.Internal, answer)
-		e.Decision = d
-		return e
-	case !t.a.inbound && t.a.stream == nil && g.elapsed()-began >= t.lease():
+	case tells && t.a.stream == nil && g.elapsed()-began >= t.lease():
 		return &residency.Error{
 			Op: t.a.op, Kind: residency.AuditUnavailable, Decision: d,
 			Err: errors.New("the decision took longer than it may be relied on"),
 		}
+	case answer != nil:
+		e := residency.E(t.a.op, residency.Internal, answer)
+		e.Decision = d
+		return e
 	}
 	return nil
 }

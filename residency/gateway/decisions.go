@@ -28,7 +28,7 @@ func (g *Gateway) GetDecision(ctx context.Context, call *Call, tenant, decisionI
 		if err != nil {
 			return err
 		}
-		out, err = t.readDecision(places)
+		out, err = t.readDecision(id, places)
 		return err
 	})
 	if err != nil {
@@ -48,8 +48,12 @@ func (g *Gateway) ListDecisions(ctx context.Context, call *Call, req ListDecisio
 		if err != nil {
 			return err
 		}
-		next, err = p.walk(t, store.KindDecision, "", func(_ store.ID, places []byte) (bool, error) {
-			r, err := t.readDecision(places)
+		next, err = p.walk(t, store.KindDecision, "", func(row store.ID, places []byte) (bool, error) {
+			id, err := fromNewestFirst(row)
+			if err != nil {
+				return false, residency.E(t.a.op, residency.IntegrityFailure, err)
+			}
+			r, err := t.readDecision(id, places)
 			if err != nil {
 				return false, err
 			}
@@ -69,11 +73,11 @@ func (g *Gateway) ListDecisions(ctx context.Context, call *Call, req ListDecisio
 
 // readDecision reads the entries of one decision: the first has the decision,
 // the last how it ended.
-func (t *txn) readDecision(places []byte) (DecisionRecord, error) {
+func (t *txn) readDecision(id uuid.UUID, places []byte) (DecisionRecord, error) {
 	if len(places) < 8 || len(places)%8 != 0 {
 		return DecisionRecord{}, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a decision's index is damaged"))
 	}
-	first, err := t.readEntry(binary.BigEndian.Uint64(places))
+	first, err := t.readEntry(id, binary.BigEndian.Uint64(places))
 	if err != nil {
 		return DecisionRecord{}, err
 	}
@@ -83,7 +87,7 @@ func (t *txn) readDecision(places []byte) (DecisionRecord, error) {
 	if len(places) == 8 {
 		return out, nil
 	}
-	last, err := t.readEntry(binary.BigEndian.Uint64(places[len(places)-8:]))
+	last, err := t.readEntry(id, binary.BigEndian.Uint64(places[len(places)-8:]))
 	if err != nil {
 		return DecisionRecord{}, err
 	}
@@ -94,7 +98,9 @@ func (t *txn) readDecision(places []byte) (DecisionRecord, error) {
 
 var endNames = map[audit.StreamEnd]string{audit.Completed: "completed", audit.Cut: "cut", audit.Unknown: "unknown"}
 
-func (t *txn) readEntry(place uint64) (audit.Entry, error) {
+// readEntry reads an entry and holds it to be one of the decision and the tenant
+// that it was looked for under: the index is not sealed.
+func (t *txn) readEntry(id uuid.UUID, place uint64) (audit.Entry, error) {
 	b, err := t.home.cluster.Outbox.Entry(t.ctx, place)
 	if errors.Is(err, store.ErrNotFound) {
 		return audit.Entry{}, residency.E(t.a.op, residency.IntegrityFailure, err)
@@ -103,6 +109,9 @@ func (t *txn) readEntry(place uint64) (audit.Entry, error) {
 		return audit.Entry{}, err
 	}
 	e, err := audit.Parse(b)
+	if err == nil && (e.DecisionID != id.String() || e.Tenant != t.tk.Pseudonym()) {
+		err = errors.New("a decision's index leads to another entry")
+	}
 	if err != nil {
 		return audit.Entry{}, residency.E(t.a.op, residency.IntegrityFailure, err)
 	}

@@ -24,16 +24,9 @@ type bucket struct {
 
 const burst = 5 // seconds' worth
 
-// allow reports whether the caller may cause another refusal.
-func (d *denials) allow(caller string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	b := d.m[caller]
-	return b == nil || d.refill(b) >= 1
-}
-
-// denied counts a refusal.
-func (d *denials) denied(caller string) {
+// take reports whether the caller may cause another refusal, and counts it as
+// caused until it is given back.
+func (d *denials) take(caller string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	b := d.m[caller]
@@ -41,8 +34,20 @@ func (d *denials) denied(caller string) {
 		b = &bucket{left: d.perSecond * burst, at: d.elapsed()}
 		d.m[caller] = b
 	}
-	d.refill(b)
+	if b.left < 1 && d.refill(b) < 1 {
+		return false
+	}
 	b.left--
+	return true
+}
+
+// giveBack says that a call was not refused after all.
+func (d *denials) giveBack(caller string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b := d.m[caller]; b != nil {
+		b.left = min(d.perSecond*burst, b.left+1)
+	}
 }
 
 func (d *denials) refill(b *bucket) float64 {

@@ -16,6 +16,7 @@ import (
 // image is a drive as it was at a moment: what a stream reads from.
 type image struct {
 	stream  *stream
+	self    store.ID // the drive's incarnation
 	keys    *seal.DriveKeys
 	size    int64
 	version uint64
@@ -84,12 +85,16 @@ func (t *txn) readImage(s *stream, req *ReadDrive) (*image, int64, error) {
 	if req.Length == 0 {
 		end = row.Size
 	}
-	img := &image{stream: s, size: row.Size, version: version}
-	if img.keys, err = t.driveKeys(); err != nil {
+	if end-req.Offset > maxTransfer {
+		return nil, 0, residency.Bad(t.a.op, "length", "must be at most 34359738368 (32 GiB) per call; 0 stands for the rest of the drive")
+	}
+	img := &image{stream: s, self: row.Self, size: row.Size, version: version}
+	s.self, t.permit = row.Self, t.newPermit(row.Self)
+	if img.keys, err = t.driveKeys(row.Self); err != nil {
 		return nil, 0, err
 	}
 	if end > req.Offset {
-		img.extents, err = t.extents(req.Offset/chunkSize, (end-1)/chunkSize)
+		img.extents, err = t.extents(row.Self, req.Offset/chunkSize, (end-1)/chunkSize)
 	}
 	return img, end, err
 }

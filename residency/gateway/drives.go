@@ -20,11 +20,15 @@ const (
 	chunkSegments = chunkSize / seal.SegmentSize
 	sealedSegment = seal.SegmentSize + seal.SegmentOverhead
 	maxDriveSize  = 16 << 40
+
+	// maxTransfer is how much one call reads or writes: where all of it lies is
+	// held in memory, and changed in one transaction.
+	maxTransfer = 32 << 30
 )
 
-// extentID is the row of a drive's chunk.
-func extentID(drive store.ID, chunk int64) store.ID {
-	return drive + store.ID(binary.BigEndian.AppendUint64(nil, uint64(chunk)))
+// extentID is the row of a chunk of a drive's incarnation.
+func extentID(self store.ID, chunk int64) store.ID {
+	return self + store.ID(binary.BigEndian.AppendUint64(nil, uint64(chunk)))
 }
 
 // CreateDrive creates an empty drive. Its key is made with it.
@@ -72,31 +76,19 @@ func (t *txn) createDrive(req *NewDrive) (driveRow, uint64, error) {
 		}
 		return driveRow{}, 0, err
 	}
-	swept, err := t.noExtents()
+	id, err := uuid.NewRandom()
 	if err != nil {
-		return driveRow{}, 0, err
+		return driveRow{}, 0, residency.E(t.a.op, residency.Internal, err)
 	}
-	if !swept {
-		return driveRow{}, 0, residency.E(t.a.op, residency.AlreadyExists, errors.New("a deleted drive of this name is still being swept"))
-	}
-	if _, err := t.home.region.Vault.CreateDrive(t.ctx, t.tk, t.drive); err != nil {
+	self := store.ID(id[:])
+	if _, err := t.home.region.Vault.CreateDrive(t.ctx, t.tk, self); err != nil {
 		return driveRow{}, 0, residency.E(t.a.op, residency.KeysUnavailable, err)
 	}
-	row := driveRow{ID: req.ID, Name: req.Name, Size: req.Size, Created: t.now, Updated: t.now}
+	row := driveRow{Self: self, ID: req.ID, Name: req.Name, Size: req.Size, Created: t.now, Updated: t.now}
 	if err := t.putDrive(&row, 1); err != nil {
 		return driveRow{}, 0, err
 	}
 	return row, 1, t.remember(req.RequestID, nil)
-}
-
-// noExtents reports whether nothing of a deleted drive of the same name is left.
-func (t *txn) noExtents() (bool, error) {
-	none := true
-	err := t.Scan(store.KindExtent, t.drive, "", func(store.ID, []byte) bool {
-		none = false
-		return false
-	})
-	return none, err
 }
 
 func (t *txn) putDrive(row *driveRow, version uint64) error {
@@ -121,6 +113,9 @@ func (t *txn) openDrive(id store.ID, sealed []byte) (driveRow, uint64, error) {
 		return driveRow{}, 0, err
 	}
 	row, err := decodeDrive(plain)
+	if err == nil && len(row.Self) != idSize {
+		err = errors.New("a drive has no incarnation")
+	}
 	if err != nil {
 		return driveRow{}, 0, residency.E(t.a.op, residency.IntegrityFailure, err)
 	}
@@ -172,23 +167,31 @@ func (g *Gateway) DeleteDrive(ctx context.Context, call *Call, req DeleteDrive) 
 	var destroyed error
 	t, err := g.decide(ctx, a, func(t *txn) error {
 		digest := func() store.ID { return t.tk.ID("delete-drive", req.Drive, expectation(req.Expected)) }
-		if found, err := t.replay(req.RequestID, digest, func([]byte) {}); found || err != nil {
+		var self store.ID
+		destroy := func(ctx context.Context) {
+			destroyed = t.home.region.Vault.DestroyDrive(ctx, t.home.tenant, self)
+		}
+		found, err := t.replay(req.RequestID, digest, func(b []byte) { self = store.ID(b) })
+		if err != nil {
 			return err
 		}
-		_, version, err := t.readDrive()
+		if found { // the first call may not have come to the key
+			t.later(destroy)
+			return nil
+		}
+		row, version, err := t.readDrive()
 		if err != nil {
 			return err
 		}
 		if !matches(req.Expected, true, version) {
 			return residency.E(a.op, residency.VersionMismatch, nil)
 		}
-		t.later(func(ctx context.Context) {
-			destroyed = t.home.region.Vault.DestroyDrive(ctx, t.home.tenant, t.drive)
-		})
+		self = row.Self
+		t.later(destroy)
 		return errors.Join(
 			t.Delete(store.KindDrive, t.drive),
-			t.Schedule(store.Task{At: t.now, Tenant: t.home.tenant, Kind: store.TaskSweepDrive, ID: t.drive}),
-			t.remember(req.RequestID, nil))
+			t.Schedule(store.Task{At: t.now, Tenant: t.home.tenant, Kind: store.TaskSweepDrive, ID: self}),
+			t.remember(req.RequestID, []byte(self)))
 	})
 	if err != nil {
 		return err
@@ -207,9 +210,9 @@ func driveFacts(_ *txn, r residency.Requirement) (policy.Finding, bool, error) {
 	return policy.Finding{Met: true}, r == residency.RequirePurpose, nil
 }
 
-// driveKeys gives the keys of the act's drive.
-func (t *txn) driveKeys() (*seal.DriveKeys, error) {
-	keys, err := t.home.region.Vault.Drive(t.ctx, t.tk, t.drive)
+// driveKeys gives the keys of a drive's incarnation.
+func (t *txn) driveKeys(self store.ID) (*seal.DriveKeys, error) {
+	keys, err := t.home.region.Vault.Drive(t.ctx, t.tk, self)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, residency.E(t.a.op, residency.NotFound, nil)
 	}
@@ -219,16 +222,21 @@ func (t *txn) driveKeys() (*seal.DriveKeys, error) {
 	return keys, nil
 }
 
-// extents reads where a range of chunks is, the first to the last.
-func (t *txn) extents(first, last int64) (map[int64]extentRow, error) {
+// extents reads where a range of chunks of a drive's incarnation is, the first
+// to the last.
+func (t *txn) extents(self store.ID, first, last int64) (map[int64]extentRow, error) {
 	out := make(map[int64]extentRow)
 	var failed error
 	after := store.ID("")
 	if first > 0 {
-		after = extentID(t.drive, first-1)
+		after = extentID(self, first-1)
 	}
-	err := t.Scan(store.KindExtent, t.drive, after, func(id store.ID, sealed []byte) bool {
-		chunk := int64(binary.BigEndian.Uint64([]byte(id[len(t.drive):])))
+	err := t.Scan(store.KindExtent, self, after, func(id store.ID, sealed []byte) bool {
+		if len(id) != len(self)+8 {
+			failed = residency.E(t.a.op, residency.IntegrityFailure, errors.New("an extent's row is damaged"))
+			return false
+		}
+		chunk := int64(binary.BigEndian.Uint64([]byte(id[len(self):])))
 		if chunk > last {
 			return false
 		}

@@ -42,11 +42,13 @@ func (g *Gateway) WriteDrive(ctx context.Context, call *Call, req WriteDrive, ne
 	w := newWriter(img, t.drive, req.Offset, req.RequestID != "")
 	out, err := w.receive(ctx, &req, next)
 	if err != nil {
-		if !errors.Is(err, store.ErrUnavailable) { // else the commit may yet turn out to have happened
-			w.abandon(ctx)
-		}
+		w.stop()
 		err = s.broke(err)
-		return DriveWritten{}, errors.Join(err, s.end(ctx, audit.Cut, residency.KindOf(err), nil, nil))
+		ended := s.end(ctx, audit.Cut, residency.KindOf(err), nil, s.dropBlobs)
+		if ended != nil && !errors.Is(err, store.ErrUnavailable) { // else the commit may have happened after all
+			w.remove(ctx)
+		}
+		return DriveWritten{}, errors.Join(err, ended)
 	}
 	return out, nil
 }
@@ -61,8 +63,9 @@ func (t *txn) writeImage(s *stream, req *WriteDrive) (*image, error) {
 	if req.Offset >= row.Size {
 		return nil, residency.Bad(t.a.op, "header.offset", "must be before the end of the drive")
 	}
-	img := &image{stream: s, size: row.Size, version: version, extents: make(map[int64]extentRow)}
-	img.keys, err = t.driveKeys()
+	img := &image{stream: s, self: row.Self, size: row.Size, version: version, extents: make(map[int64]extentRow)}
+	s.self, t.permit = row.Self, t.newPermit(row.Self)
+	img.keys, err = t.driveKeys(row.Self)
 	return img, err
 }
 
@@ -119,6 +122,9 @@ func (w *writer) receive(ctx context.Context, req *WriteDrive, next func() ([]by
 		}
 		if int64(len(b)) > w.size-w.offset {
 			return DriveWritten{}, residency.Bad(w.stream.op, "data", "must not reach past the end of the drive")
+		}
+		if w.stream.bytes.Load()+uint64(len(b)) > maxTransfer {
+			return DriveWritten{}, residency.Bad(w.stream.op, "data", "must be at most 34359738368 bytes (32 GiB) per call")
 		}
 		if w.digest != nil {
 			w.digest.Write(b)
@@ -185,8 +191,7 @@ func (w *writer) lookup(ctx context.Context, chunk int64) error {
 	s := w.stream
 	return s.home.cluster.Rows.View(ctx, store.Scope{Tenant: s.home.tenant}, func(tx store.Tx) error {
 		t := s.txn(ctx, tx)
-		t.drive = w.drive
-		found, err := t.extents(chunk, chunk)
+		found, err := t.extents(w.self, chunk, chunk)
 		if x, ok := found[chunk]; ok {
 			w.extents[chunk] = x
 		}
@@ -297,15 +302,17 @@ func (w *writer) replace(t *txn, req *WriteDrive) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if found {
-		t.later(w.abandon) // the first call's chunks are in place; these are not needed
-		return version, nil
+	if found { // the first call's chunks are in place; these are not needed
+		return version, w.stream.dropBlobs(t)
+	}
+	if err := errors.Join(t.load(), t.tenantProblem()); err != nil {
+		return 0, err
 	}
 	row, version, err := t.readDrive()
 	if err != nil {
 		return 0, err
 	}
-	if version != w.version {
+	if version != w.version || row.Self != w.self {
 		return 0, residency.E(t.a.op, residency.VersionMismatch, nil)
 	}
 	if len(w.written) == 0 {
@@ -327,7 +334,7 @@ func (w *writer) replace(t *txn, req *WriteDrive) (uint64, error) {
 // deleted when no stream that began before can still be reading them.
 func (w *writer) swap(t *txn, version uint64) error {
 	for chunk, x := range w.written {
-		id := extentID(w.drive, chunk)
+		id := extentID(w.self, chunk)
 		if old, ok := w.extents[chunk]; ok {
 			if err := t.dropBlob(old.Blob); err != nil {
 				return err
@@ -348,19 +355,27 @@ func (t *txn) dropBlob(name string) error {
 	})
 }
 
-// abandon removes what the writer left. What it cannot remove, the sweep of
-// the stream's row does.
-func (w *writer) abandon(ctx context.Context) {
+// stop gives up what is being written and waits for what is on its way.
+func (w *writer) stop() {
 	if w.blob != nil {
 		w.blob.Abort()
 	}
 	w.commits.Wait()
+}
+
+// remove deletes the stream's blobs at once: the stream was closed as abandoned
+// meanwhile, so nobody will come for those that were made since.
+func (w *writer) remove(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.stream.g.limits.Decide)
 	defer cancel()
-	for _, x := range w.written {
-		if err := w.stream.home.cluster.Blobs.Delete(ctx, x.Blob); err != nil {
-			w.stream.g.log.Warn("abandoned chunk not deleted", "error", err)
-			return
-		}
+	if err := deleteBlobs(ctx, w.stream.home.cluster.Blobs, w.stream.blobs()); err != nil {
+		w.stream.g.log.Warn("chunks of an abandoned write not deleted", "error", err)
 	}
+}
+
+// dropBlobs puts every blob of the stream on the agenda for deletion, in the
+// transaction that closes the stream without them. That transaction finds the
+// stream's row only if no earlier one has committed them.
+func (s *stream) dropBlobs(t *txn) error {
+	return t.Schedule(store.Task{At: t.now, Tenant: s.home.tenant, Kind: store.TaskDeleteBlob, ID: store.ID(s.blobs())})
 }

@@ -314,7 +314,7 @@ func TestStreamNeedsItsKeys(t *testing.T) {
 				go every(ctx, w.g.limits.Lease/3, func() { w.g.keeper.renewAll(ctx) })
 				start, stopped := time.Now(), false
 				err := w.g.ReadDrive(t.Context(), as(ch, "ReadDrive", residency.Use, residency.VirtualDriveData),
-					ReadDrive{Tenant: "alpen", Drive: "d1", Purpose: residency.ServiceProvision}, func([]byte) error {
+					ReadDrive{Tenant: "alpen", Drive: "d1", Length: 32 << 30, Purpose: residency.ServiceProvision}, func([]byte) error {
 						time.Sleep(100 * time.Millisecond)
 						if !stopped && time.Since(start) > 10*time.Second {
 							stopped = true

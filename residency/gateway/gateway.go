@@ -202,8 +202,14 @@ func (r *Region) validate() error {
 // what is due on the agenda, and keeps the gauges. It returns nil.
 func (g *Gateway) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { every(ctx, g.limits.Lease/3, func() { g.keeper.renewAll(ctx) }) })
-	wg.Go(func() { every(ctx, sweepEvery, func() { g.sweepAll(ctx) }) })
+	for i := range g.cfg.Regions {
+		region := &g.cfg.Regions[i]
+		for j := range region.Clusters {
+			cluster := &region.Clusters[j]
+			wg.Go(func() { every(ctx, g.limits.Lease/3, func() { g.keeper.renewIn(ctx, cluster.Rows) }) })
+			wg.Go(func() { every(ctx, sweepEvery, func() { g.sweepIn(ctx, region, cluster) }) })
+		}
+	}
 	wg.Go(func() { every(ctx, gaugesEvery, func() { g.gauges(ctx) }) })
 	wg.Go(func() { g.runCensus(ctx) })
 	wg.Wait()

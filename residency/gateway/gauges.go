@@ -115,6 +115,9 @@ func (g *Gateway) countConsents(ctx context.Context, h home, count *census) erro
 }
 
 func (t *txn) countConsent(id store.ID, sealed []byte, count *census) error {
+	if len(id) < idSize {
+		return residency.E(t.a.op, residency.IntegrityFailure, errors.New("a consent's row is damaged"))
+	}
 	keys, err := t.scopeKeys(id[:idSize])
 	if err != nil {
 		return err

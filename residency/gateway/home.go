@@ -127,6 +127,7 @@ func (o *opened) put(t store.Tenant, sealed []byte, row tenantRow) {
 	if o.m == nil || len(o.m) >= maxHints {
 		o.m = make(map[store.Tenant]openedRow)
 	}
+	row.Agreement = nil // it names people, and nothing here asks for it
 	o.m[t] = openedRow{sealed, row}
 }
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type stream struct {
 	permit seal.Permit
 	intent audit.Entry
 	drive  store.ID
+	self   store.ID // the drive's incarnation
 
 	decision residency.Decision
 	consents []relied
@@ -57,14 +59,18 @@ func (s *stream) open(t *txn, intent *audit.Entry) error {
 	s.id, s.home, s.tk, s.permit, s.intent = id, t.home, t.tk, t.permit, *intent
 	s.decision, s.consents, s.drive = t.decision, t.consents, t.drive
 	s.intent.Place = 1 // its place is not settled yet; the entry that closes it gets its own
-	row := streamRow{Intent: s.intent.Append(nil), Renewed: t.now}
+	row := streamRow{Intent: s.intent.Append(nil), Renewed: t.now, Check: t.now.Add(streamCheck)}
 	if err := t.Put(store.KindStream, s.row(), row.encode()); err != nil {
 		return err
 	}
-	return t.Schedule(s.task(t.now.Add(streamCheck)))
+	return t.Schedule(s.task(row.Check))
 }
 
 func (s *stream) row() store.ID { return newestFirst(s.id) }
+
+// lock is the lock on a stream's row: renewing, ending and closing it exclude
+// one another.
+func streamLock(row store.ID) store.Lock { return store.Lock{Object: row, Exclusive: true} }
 
 func (s *stream) task(at time.Time) store.Task {
 	return store.Task{At: at, Tenant: s.home.tenant, Kind: store.TaskCloseStream, ID: s.row()}
@@ -138,6 +144,7 @@ func (s *stream) end(ctx context.Context, how audit.StreamEnd, result residency.
 	defer cancel()
 	var t *txn
 	var failed error
+	objects = append(objects, streamLock(s.row()))
 	err := s.home.cluster.Rows.Update(ctx, store.Scope{Tenant: s.home.tenant, Objects: objects}, func(tx store.Tx) error {
 		t = s.txn(ctx, tx)
 		failed = t.finish(s, how, result, commit)
@@ -168,11 +175,16 @@ func (s *stream) txn(ctx context.Context, tx store.Tx) *txn {
 // finish appends the outcome and removes the stream's row. A stream that
 // another gateway has closed meanwhile, since its renewals stopped, can commit nothing.
 func (t *txn) finish(s *stream, how audit.StreamEnd, result residency.Kind, commit func(*txn) error) error {
-	if _, err := t.Get(store.KindStream, s.row()); err != nil {
-		if errors.Is(err, store.ErrNotFound) {
-			return residency.E(s.op, residency.AuditUnavailable, errors.New("the stream was closed as abandoned"))
-		}
+	b, err := t.Get(store.KindStream, s.row())
+	if errors.Is(err, store.ErrNotFound) {
+		return residency.E(s.op, residency.AuditUnavailable, errors.New("the stream was closed already, or as abandoned"))
+	}
+	if err != nil {
 		return err
+	}
+	row, err := decodeStream(b)
+	if err != nil {
+		return residency.E(s.op, residency.IntegrityFailure, err)
 	}
 	if commit != nil {
 		if err := commit(t); err != nil {
@@ -181,7 +193,7 @@ func (t *txn) finish(s *stream, how audit.StreamEnd, result residency.Kind, comm
 	}
 	e := s.intent
 	e.Phase, e.Time, e.End, e.Result, e.Bytes = audit.Ended, t.now, how, result, s.bytes.Load()
-	return t.close(s.row(), s.task(s.intent.Time.Add(streamCheck)), &e)
+	return t.close(s.row(), s.task(row.Check), &e)
 }
 
 // close removes a stream's row and task and appends its last entry.
@@ -235,13 +247,15 @@ type partition struct {
 	tenant store.Tenant
 }
 
-func (k *keeper) partitions() map[partition][]*stream {
+func (k *keeper) partitions(rows store.Rows) map[partition][]*stream {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := make(map[partition][]*stream)
 	for s := range k.streams {
-		p := partition{s.home.cluster.Rows, s.home.tenant}
-		out[p] = append(out[p], s)
+		if s.home.cluster.Rows == rows {
+			p := partition{rows, s.home.tenant}
+			out[p] = append(out[p], s)
+		}
 	}
 	return out
 }
@@ -249,22 +263,28 @@ func (k *keeper) partitions() map[partition][]*stream {
 // maxRenewals is how many tenants' leases are renewed at the same time.
 const maxRenewals = 32
 
-// renewAll renews every lease once. A renewal that fails is tried again at the
-// next pass; the lease lapses meanwhile, which stops the stream.
-func (k *keeper) renewAll(ctx context.Context) {
+// renewIn renews every lease in one cluster once. A renewal that fails is tried
+// again at the next pass; the lease lapses meanwhile, which stops the stream.
+// Clusters are renewed apart, so that none waits for another that hangs.
+func (k *keeper) renewIn(ctx context.Context, rows store.Rows) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, maxRenewals)
-	for p, streams := range k.partitions() {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if err := k.renew(ctx, p, streams); err != nil {
-				k.g.log.Warn("leases not renewed", "streams", len(streams), "error", err)
-			}
-		})
+	for p, streams := range k.partitions(rows) {
+		for some := range slices.Chunk(streams, maxLocks) {
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				if err := k.renew(ctx, p, some); err != nil && ctx.Err() == nil {
+					k.g.log.Warn("leases not renewed", "streams", len(some), "error", err)
+				}
+			})
+		}
 	}
 	wg.Wait()
 }
+
+// maxLocks is how many objects one transaction locks (store.Scope).
+const maxLocks = 64
 
 // verdict is what one renewal found about one stream.
 type verdict struct {
@@ -279,7 +299,11 @@ func (k *keeper) renew(ctx context.Context, p partition, streams []*stream) erro
 	defer cancel()
 	began := k.g.elapsed()
 	verdicts := make([]verdict, len(streams))
-	err := p.rows.Update(ctx, store.Scope{Tenant: p.tenant}, func(tx store.Tx) error {
+	scope := store.Scope{Tenant: p.tenant}
+	for _, s := range streams {
+		scope.Objects = append(scope.Objects, streamLock(s.row()))
+	}
+	err := p.rows.Update(ctx, scope, func(tx store.Tx) error {
 		for i, s := range streams {
 			var err error
 			if verdicts[i], err = s.txn(ctx, tx).look(s); err != nil {
@@ -303,10 +327,16 @@ func (k *keeper) renew(ctx context.Context, p partition, streams []*stream) erro
 
 // look checks one stream's tenant and consents, and notes how far it has come.
 func (t *txn) look(s *stream) (verdict, error) {
-	if _, err := t.Get(store.KindStream, s.row()); errors.Is(err, store.ErrNotFound) {
+	b, err := t.Get(store.KindStream, s.row())
+	if errors.Is(err, store.ErrNotFound) {
 		return verdict{cut: residency.AuditUnavailable}, nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return verdict{}, err
+	}
+	row, err := decodeStream(b)
+	if err != nil {
+		return verdict{cut: residency.IntegrityFailure}, nil
 	}
 	if err := t.load(); err != nil {
 		return verdict{}, err
@@ -314,15 +344,15 @@ func (t *txn) look(s *stream) (verdict, error) {
 	if err := t.tenantProblem(); err != nil {
 		return verdict{cut: residency.KindOf(err)}, nil
 	}
-	// The stream holds the drive's keys: they must still be there to be had.
-	if _, err := t.home.region.Vault.Drive(t.ctx, t.tk, s.drive); errors.Is(err, store.ErrNotFound) {
-		return verdict{cut: residency.NotFound}, nil
-	} else if err != nil {
-		return verdict{}, err
+	if cut, err := t.lookAtDrive(s); cut != residency.OK || err != nil {
+		return verdict{cut: cut}, err
 	}
 	v := verdict{lease: t.g.limits.Lease}
 	for _, r := range s.consents {
 		c, _, err := t.readConsent(r.id)
+		if residency.KindOf(err) == residency.IntegrityFailure {
+			return verdict{cut: residency.IntegrityFailure}, nil
+		}
 		if err != nil {
 			return verdict{}, err
 		}
@@ -331,8 +361,26 @@ func (t *txn) look(s *stream) (verdict, error) {
 		}
 		v.lease = min(v.lease, c.Expires.Sub(t.now))
 	}
-	row := streamRow{Intent: s.intent.Append(nil), Bytes: s.bytes.Load(), Renewed: t.now}
+	row.Bytes, row.Renewed = s.bytes.Load(), t.now
 	return v, t.Put(store.KindStream, s.row(), row.encode())
+}
+
+// lookAtDrive checks that a stream's drive is still the one that it began with, and that
+// the keys that it holds are still to be had.
+func (t *txn) lookAtDrive(s *stream) (cut residency.Kind, err error) {
+	t.drive = s.drive
+	row, _, err := t.readDrive()
+	switch {
+	case residency.KindOf(err) == residency.NotFound || err == nil && row.Self != s.self:
+		return residency.NotFound, nil
+	case err != nil:
+		return residency.OK, err
+	}
+	_, err = t.driveKeys(s.self)
+	if residency.KindOf(err) == residency.NotFound {
+		return residency.NotFound, nil
+	}
+	return residency.OK, err
 }
 
 func cutReason(state residency.ConsentState) residency.Kind {

@@ -10,8 +10,9 @@ import (
 	"github.com/domicile-project/domicile/residency/store"
 )
 
-// The bounds of a page, and how many rows one call looks at: a page may come
-// back short, even empty, with a token to go on from.
+// The bounds of a page, and how many rows, those that decide about each
+// subject included, one call looks at: a page may come back short, even empty,
+// with a token to go on from.
 const (
 	defaultPage = 100
 	maxPage     = 1000
@@ -81,11 +82,15 @@ func (p *pager) walk(t *txn, kind store.Kind, prefix store.ID, visit func(store.
 	var failed error
 	n, looked, more := 0, 0, false
 	err := t.Scan(kind, prefix, p.after, func(id store.ID, value []byte) bool {
-		if n >= p.size || looked >= maxLook {
+		if n >= p.size || looked >= maxLook || t.work >= maxLook {
 			more = true
 			return false
 		}
+		if failed = t.ctx.Err(); failed != nil {
+			return false
+		}
 		looked++
+		t.work++
 		var in bool
 		if in, failed = visit(id, value); failed != nil {
 			return false

@@ -96,6 +96,9 @@ func (g *Gateway) PutRecord(ctx context.Context, call *Call, req PutRecord) (Rec
 		}
 		req.Record.ID = id.String()
 	}
+	if err := req.Record.check(op, time.Now()); err != nil {
+		return RecordWritten{}, err
+	}
 	a := &act{
 		call: call, op: op, tenant: req.Tenant, subject: req.Record.Subject, exclusive: true,
 		inbound: true, answers: req.Expected != nil, source: req.Record.Source, consentPurpose: residency.Records,
@@ -132,6 +135,9 @@ func (t *txn) parental(r *Record) (policy.Finding, error) {
 		return policy.Finding{Met: true}, nil
 	}
 	home := t.home.region.Jurisdiction
+	if t.a.call.Caller.Jurisdiction != home {
+		return policy.Finding{}, nil // whether a parent has consented is not told abroad
+	}
 	var last consent.Finding
 	for _, p := range r.Purposes.List() {
 		f, err := t.findConsent(consent.Query{
@@ -155,9 +161,6 @@ func (t *txn) putRecord(req *PutRecord) (RecordWritten, error) {
 	}
 	var out RecordWritten
 	if found, err := t.replay(req.RequestID, digest, func(b []byte) { out = decodeWritten(b) }); found || err != nil {
-		return out, err
-	}
-	if err := r.check(t.a.op, t.now); err != nil {
 		return out, err
 	}
 	id := t.recordID(r.Subject, r.ID)

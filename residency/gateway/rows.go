@@ -248,8 +248,11 @@ func decodeRecord(b []byte, r *Record) error {
 	return d.Err()
 }
 
-// driveRow is a drive: account data.
+// driveRow is a drive: account data. Its incarnation is drawn when it is
+// created; the drive's key and extents go by it, so that nothing of a deleted
+// drive ever meets a later one of the same name.
 type driveRow struct {
+	Self    store.ID // the incarnation
 	ID      string
 	Name    string
 	Size    int64
@@ -264,6 +267,7 @@ func (r *driveRow) encode() []byte {
 	e.Uint(3, uint64(r.Size))
 	e.Time(4, r.Created)
 	e.Time(5, r.Updated)
+	e.String(6, string(r.Self))
 	return e.Encoded()
 }
 
@@ -282,6 +286,8 @@ func decodeDrive(b []byte) (driveRow, error) {
 			r.Created = d.Time()
 		case 5:
 			r.Updated = d.Time()
+		case 6:
+			r.Self = store.ID(d.Value)
 		}
 	}
 	return r, d.Err()
@@ -325,6 +331,7 @@ type streamRow struct {
 	Intent  []byte
 	Bytes   uint64
 	Renewed time.Time
+	Check   time.Time // when the agenda looks at it
 }
 
 func (r *streamRow) encode() []byte {
@@ -332,6 +339,7 @@ func (r *streamRow) encode() []byte {
 	e.Bytes(1, r.Intent)
 	e.Uint(2, r.Bytes)
 	e.Time(3, r.Renewed)
+	e.Time(4, r.Check)
 	return e.Encoded()
 }
 
@@ -346,6 +354,8 @@ func decodeStream(b []byte) (streamRow, error) {
 			r.Bytes = d.Uint()
 		case 3:
 			r.Renewed = d.Time()
+		case 4:
+			r.Check = d.Time()
 		}
 	}
 	return r, d.Err()

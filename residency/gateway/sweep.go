@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -20,39 +19,41 @@ const (
 	sweepBatch = 256 // tasks, and extents of one drive, at a time
 )
 
-// sweepAll does what is due in every cluster. What fails stays on the agenda.
-func (g *Gateway) sweepAll(ctx context.Context) {
-	for i := range g.cfg.Regions {
-		region := &g.cfg.Regions[i]
-		for j := range region.Clusters {
-			if err := g.sweep(ctx, region, &region.Clusters[j]); err != nil && ctx.Err() == nil {
-				g.log.Warn("sweep", "region", string(region.Name), "cluster", region.Clusters[j].Name, "error", err)
+// sweepIn does what is due in one cluster, until nothing is.
+func (g *Gateway) sweepIn(ctx context.Context, region *Region, cluster *Cluster) {
+	for ctx.Err() == nil {
+		tasks, err := cluster.Rows.Due(ctx, sweepBatch)
+		if err == nil && len(tasks) == 0 {
+			return
+		}
+		for _, task := range tasks {
+			if err != nil {
+				break
 			}
+			if failed := g.perform(ctx, region, cluster, task); failed != nil && ctx.Err() == nil {
+				g.log.Warn("task put off", "region", string(region.Name), "kind", int(task.Kind), "error", failed)
+				err = postpone(ctx, cluster, task)
+			}
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				g.log.Warn("sweep stopped", "region", string(region.Name), "cluster", cluster.Name, "error", err)
+			}
+			return
 		}
 	}
 }
 
-// sweep does what is due in one cluster, until nothing is.
-func (g *Gateway) sweep(ctx context.Context, region *Region, cluster *Cluster) error {
-	for ctx.Err() == nil {
-		tasks, err := cluster.Rows.Due(ctx, sweepBatch)
-		if err != nil || len(tasks) == 0 {
-			return err
-		}
-		done := 0
-		var failed error
-		for _, task := range tasks {
-			if err := g.perform(ctx, region, cluster, task); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("task of kind %d: %w", task.Kind, err))
-				continue
-			}
-			done++
-		}
-		if done == 0 || failed != nil && len(tasks) < sweepBatch {
-			return failed
-		}
-	}
-	return nil
+// postponed is how long a task that failed waits, so that the others come to
+// their turn.
+const postponed = time.Minute
+
+func postpone(ctx context.Context, cluster *Cluster, task store.Task) error {
+	return cluster.Rows.Update(ctx, store.Scope{Tenant: task.Tenant}, func(tx store.Tx) error {
+		later := task
+		later.At = tx.Now().Add(postponed)
+		return errors.Join(tx.Unschedule(task), tx.Schedule(later))
+	})
 }
 
 // perform does one task in a transaction of its tenant, which takes it off the agenda.
@@ -70,8 +71,11 @@ func (g *Gateway) perform(ctx context.Context, region *Region, cluster *Cluster,
 	}
 	t.tk = tk
 	scope := store.Scope{Tenant: task.Tenant}
-	if len(task.ID) >= idSize && (task.Kind == store.TaskExpireRecord || task.Kind == store.TaskSweepDrive) {
+	switch {
+	case task.Kind == store.TaskExpireRecord && len(task.ID) >= idSize:
 		scope.Objects = []store.Lock{{Object: task.ID[:idSize], Exclusive: true}}
+	case task.Kind == store.TaskCloseStream:
+		scope.Objects = []store.Lock{streamLock(task.ID)}
 	}
 	if task.Kind == store.TaskSweepDrive {
 		if err := region.Vault.DestroyDrive(ctx, task.Tenant, task.ID); err != nil {
@@ -137,7 +141,8 @@ func (t *txn) closeAbandoned(task store.Task) error {
 	if t.now.Sub(row.Renewed) < streamStale {
 		next := task
 		next.At = t.now.Add(streamCheck)
-		return errors.Join(t.Unschedule(task), t.Schedule(next))
+		row.Check = next.At
+		return errors.Join(t.Unschedule(task), t.Schedule(next), t.Put(store.KindStream, task.ID, row.encode()))
 	}
 	e, err := audit.Parse(row.Intent)
 	if err != nil {
@@ -158,6 +163,9 @@ func (t *txn) closeAbandoned(task store.Task) error {
 
 // expireRecord deletes a record that has ended (clause cookies) and says so in the log.
 func (t *txn) expireRecord(task store.Task) error {
+	if len(task.ID) < idSize {
+		return t.Unschedule(task)
+	}
 	row, err := t.Get(store.KindRecord, task.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return t.Unschedule(task)
@@ -213,11 +221,13 @@ func (t *txn) sweepDrive(task store.Task) error {
 	var found []extent
 	var failed error
 	err := t.Scan(store.KindExtent, task.ID, "", func(id store.ID, sealed []byte) bool {
-		var x extentRow
-		if x, failed = t.openExtent(id, sealed); failed != nil {
-			return false
+		x := extent{id: id}
+		if t.tk != nil { // else the tenant's key is gone, and what the row says with it
+			if x.row, failed = t.openExtent(id, sealed); failed != nil {
+				return false
+			}
 		}
-		found = append(found, extent{id, x})
+		found = append(found, x)
 		return len(found) < sweepBatch
 	})
 	if failed != nil {
@@ -227,7 +237,13 @@ func (t *txn) sweepDrive(task store.Task) error {
 		return err
 	}
 	for _, x := range found {
-		if err := errors.Join(t.Delete(store.KindExtent, x.id), t.dropBlob(x.row.Blob)); err != nil {
+		if err := t.Delete(store.KindExtent, x.id); err != nil {
+			return err
+		}
+		if x.row.Blob == "" {
+			continue
+		}
+		if err := t.dropBlob(x.row.Blob); err != nil {
 			return err
 		}
 	}

@@ -151,7 +151,12 @@ func (t *txn) reserve() error {
 	case !errors.Is(err, store.ErrExists):
 		return residency.E(t.a.op, residency.RegionUnavailable, err)
 	case there.Region == want.Region && there.Cluster == want.Cluster:
-		return nil // ours, from before a crash: the row is not there
+		// Ours, from before a crash: the row is not there. It is made fresh, so that
+		// nobody takes it over meanwhile.
+		if t.g.cfg.Directory.Update(t.ctx, t.home.tenant, there, want) != nil {
+			return residency.E(t.a.op, residency.AlreadyExists, nil)
+		}
+		return nil
 	case there.State == store.PlacementReserved && t.now.Sub(there.Time) > reservationAge:
 		return t.takeOver(there, want)
 	}
@@ -184,8 +189,14 @@ func (t *txn) takeOver(there, want store.Placement) error {
 // activate says in the directory that the tenant's row exists.
 func (g *Gateway) activate(ctx context.Context, t *txn) error {
 	old, err := g.cfg.Directory.Find(ctx, t.home.tenant)
-	if err != nil || old.State == store.PlacementActive {
+	if err != nil {
 		return err
+	}
+	if old.Region != t.home.region.Name || old.Cluster != t.home.cluster.Name {
+		return errors.New("the directory places the tenant elsewhere")
+	}
+	if old.State == store.PlacementActive {
+		return nil
 	}
 	active := old
 	active.State = store.PlacementActive
@@ -238,17 +249,27 @@ func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Re
 	var last store.Tenant
 	var failed error
 	err = g.cfg.Directory.List(ctx, name, after, func(id store.Tenant, place store.Placement) bool {
-		if len(list) >= p.size || looked >= maxLook {
+		if looked >= maxLook {
 			next = p.token(store.ID(last[:]))
 			return false
 		}
-		looked, last = looked+1, id
+		looked++
 		var row *tenantRow
-		if row, failed = g.readTenant(ctx, region, id, place); failed != nil {
+		row, failed = g.readTenant(ctx, region, id, place)
+		if residency.KindOf(failed) == residency.IntegrityFailure { // one damaged row must not hide the others
+			g.log.Error("a tenant's row is damaged", "region", string(name), "tenant", id.String(), "error", failed)
+			failed = nil
+		}
+		if failed != nil {
 			return false
 		}
 		if row != nil && call.Caller.Sees != nil && call.Caller.Sees(row.ID) {
+			if len(list) >= p.size { // there is more that this caller may see
+				next = p.token(store.ID(last[:]))
+				return false
+			}
 			list = append(list, publicTenant(row, region, t.policy))
+			last = id
 		}
 		return true
 	})

@@ -37,7 +37,11 @@ func (g *Gateway) CheckTransfer(ctx context.Context, call *Call, req CheckTransf
 		return err
 	})
 	if t != nil && t.decision.ID != "" && !t.decision.Allow {
-		return t.decision, nil
+		d := t.decision
+		if call.Caller.Jurisdiction != d.From { // a refused caller abroad learns of no consent
+			d.ConsentID = ""
+		}
+		return d, nil
 	}
 	if err != nil {
 		return residency.Decision{}, err

@@ -234,3 +234,25 @@ func (w *world) tenantKeys(id string) store.Tenant { return w.g.pseudonym(id) }
 func newRequestID() string { return uuid.NewString() }
 
 func ptr[T any](v T) *T { return &v }
+
+// sweepAll does what is due in every cluster.
+func (g *Gateway) sweepAll(ctx context.Context) {
+	for i := range g.cfg.Regions {
+		r := &g.cfg.Regions[i]
+		for j := range r.Clusters {
+			g.sweepIn(ctx, r, &r.Clusters[j])
+		}
+	}
+}
+
+// renewAll renews every lease once, all clusters at the same time.
+func (k *keeper) renewAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	for i := range k.g.cfg.Regions {
+		r := &k.g.cfg.Regions[i]
+		for j := range r.Clusters {
+			wg.Go(func() { k.renewIn(ctx, r.Clusters[j].Rows) })
+		}
+	}
+	wg.Wait()
+}
