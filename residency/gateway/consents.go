@@ -263,9 +263,9 @@ func checkConsent(op string, c *consent.Consent) error {
 
 // locateConsent finds a consent's scope; ok is false when there is no such consent.
 func (t *txn) locateConsent(consentID string) (row store.ID, scope store.ID, ok bool, err error) {
-	id, err := uuid.Parse(consentID)
-	if err != nil || id.String() != consentID {
-		return "", "", false, nil
+	id, malformed := uuid.Parse(consentID)
+	if malformed != nil || id.String() != consentID { // no consent has such a name
+		return "", "", false, nil //nolint:nilerr // not a failure: there is none
 	}
 	b, err := t.Get(store.KindConsentID, newestFirst(id))
 	if errors.Is(err, store.ErrNotFound) {

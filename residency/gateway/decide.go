@@ -95,7 +95,6 @@ type txn struct {
 // relied is a consent that a decision rests on.
 type relied struct {
 	id    string
-	row   store.ID
 	until time.Time
 }
 
@@ -235,14 +234,14 @@ func (t *txn) scope() store.Scope {
 
 // undecided says why a transaction did not come about.
 func (g *Gateway) undecided(ctx context.Context, a *act, h home, failed, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
+		return &residency.Error{Op: a.op, Kind: residency.Internal, Err: cause} // the caller has gone; nobody is told
+	}
 	if failed != nil {
 		if residency.KindOf(failed) == residency.AuditUnavailable {
 			g.metrics.auditFailures.WithLabelValues(string(h.region.Name)).Inc()
 		}
 		return residency.E(a.op, residency.RegionUnavailable, failed)
-	}
-	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
-		return residency.E(a.op, residency.AuditUnavailable, cause)
 	}
 	g.metrics.auditFailures.WithLabelValues(string(h.region.Name)).Inc()
 	return residency.E(a.op, residency.AuditUnavailable, err)
@@ -303,8 +302,8 @@ func (t *txn) judge() error {
 	if err := t.load(); err != nil {
 		return err
 	}
-	if t.tenantProblem() != nil {
-		return nil // the answer, before any requirement is looked at
+	if !t.served() { // run answers that, before any requirement is looked at
+		return nil
 	}
 	if t.subject != "" {
 		if _, err := t.subjectKeys(t.ctx); err != nil {
@@ -469,6 +468,9 @@ func (t *txn) load() error {
 	t.g.rows.put(t.home.tenant, sealed, t.row)
 	return nil
 }
+
+// served reports whether there is a tenant to serve, or the act is about none.
+func (t *txn) served() bool { return t.tenantProblem() == nil }
 
 // tenantProblem says why an allowed act finds no tenant to serve.
 func (t *txn) tenantProblem() error {

@@ -63,6 +63,9 @@ func (g *Gateway) ReadDrive(ctx context.Context, call *Call, req ReadDrive, send
 
 // broke gives the error that a stream ends with.
 func (s *stream) broke(err error) error {
+	if errors.Is(err, context.Canceled) { // the caller has gone, whatever failed for it
+		return &residency.Error{Op: s.op, Kind: residency.Internal, Err: err, Decision: &s.decision}
+	}
 	if residency.KindOf(err) != residency.Internal {
 		return err
 	}

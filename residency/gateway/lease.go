@@ -334,9 +334,9 @@ func (t *txn) look(s *stream) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	row, err := decodeStream(b)
-	if err != nil {
-		return verdict{cut: residency.IntegrityFailure}, nil
+	row, damage := decodeStream(b)
+	if damage != nil {
+		return verdict{cut: residency.IntegrityFailure}, nil //nolint:nilerr // it is this stream's verdict, not the renewal's failure
 	}
 	if err := t.load(); err != nil {
 		return verdict{}, err

@@ -255,7 +255,7 @@ func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Re
 		}
 		looked++
 		var row *tenantRow
-		row, failed = g.readTenant(ctx, region, id, place)
+		row, failed = g.readTenant(ctx, id, place)
 		if residency.KindOf(failed) == residency.IntegrityFailure { // one damaged row must not hide the others
 			g.log.Error("a tenant's row is damaged", "region", string(name), "tenant", id.String(), "error", failed)
 			failed = nil
@@ -283,7 +283,7 @@ func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Re
 }
 
 // readTenant reads a tenant's row, or gives nil when it has none.
-func (g *Gateway) readTenant(ctx context.Context, region *Region, id store.Tenant, place store.Placement) (*tenantRow, error) {
+func (g *Gateway) readTenant(ctx context.Context, id store.Tenant, place store.Placement) (*tenantRow, error) {
 	h, err := g.place(id, place)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,11 @@ func (c *Config) loadPolicy(name string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policy.Parse(text)
+	p, err := policy.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Verify().Err()
 }
 
 // policyFile finds a policy's file: beside the configuration file, else among the

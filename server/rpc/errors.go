@@ -197,20 +197,25 @@ func precondition(e *residency.Error) *errdetails.PreconditionFailure {
 	}
 	d := e.Decision
 	if d == nil {
-		d = &residency.Decision{}
+		return nil
+	}
+	kind, ok := neededConsent(d)
+	if !ok { // no consent would help
+		return nil
 	}
 	return &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{{
 		Type:        "CONSENT",
-		Subject:     fmt.Sprintf("%s %s %s %s → %s", neededConsent(d), d.DataClass, d.Purpose, d.From, d.To),
+		Subject:     fmt.Sprintf("%s %s %s %s → %s", kind, d.DataClass, d.Purpose, d.From, d.To),
 		Description: "Needs an active consent of this kind that covers the data class, the purpose and the crossing.",
 	}}}
 }
 
-func neededConsent(d *residency.Decision) residency.ConsentKind {
+// neededConsent gives the kind of the first missing consent, if one is missing.
+func neededConsent(d *residency.Decision) (residency.ConsentKind, bool) {
 	for r := range residency.Requirement(residency.NumRequirements) {
 		if kind, ok := consentKinds[r]; ok && d.Missing.Has(r) {
-			return kind
+			return kind, true
 		}
 	}
-	return residency.BorderCrossing
+	return residency.ConsentKindUnspecified, false
 }

@@ -151,7 +151,7 @@ func (d *Directory) List(ctx context.Context, r residency.Region, from store.Ten
 	if from != (store.Tenant{}) {
 		lower = append(regionKey(r, from), 0)
 	}
-	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: after(nil, all[:2+len(r)])})
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: after(all[:2+len(r)])})
 	if err != nil {
 		return wrap(err)
 	}

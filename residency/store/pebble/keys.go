@@ -146,7 +146,7 @@ func (k *Keys) Destroy(ctx context.Context, prefix string) error {
 	}
 	err := e.change(ctx, held, store.Tenant{}, func(c *commit) error {
 		start := wrappedKey(prefix)
-		c.writes = append(c.writes, write{key: start, end: after(nil, start)}, write{key: purgeKey(prefix)})
+		c.writes = append(c.writes, write{key: start, end: after(start)}, write{key: purgeKey(prefix)})
 		return nil
 	})
 	if err == nil {
@@ -281,7 +281,7 @@ func (p *purger) pass(ctx context.Context) error {
 	c := &commit{mark: p.engine.mark(store.Tenant{})}
 	for _, prefix := range marked {
 		start := wrappedKey(prefix)
-		if err := db.Compact(ctx, start, after(nil, start), false); err != nil {
+		if err := db.Compact(ctx, start, after(start), false); err != nil {
 			return wrap(err)
 		}
 		c.writes = append(c.writes, write{key: purgeKey(prefix), deleted: true})

@@ -144,14 +144,14 @@ func wrappedKey(name string) []byte { return append([]byte{prefixKey}, name...) 
 
 func purgeKey(prefix string) []byte { return append([]byte{prefixPurge}, prefix...) }
 
-// after is the first key behind all that start with prefix, appended to buf;
-// prefix must have a byte below 0xff, which the first byte of every key is.
-func after(buf, prefix []byte) []byte {
+// after is the first key behind all that start with prefix, which must have a
+// byte below 0xff, as the first byte of every key is.
+func after(prefix []byte) []byte {
 	n := len(prefix)
 	for prefix[n-1] == 0xff {
 		n--
 	}
-	buf = append(buf, prefix[:n]...)
-	buf[len(buf)-1]++
-	return buf
+	next := append([]byte{}, prefix[:n]...)
+	next[n-1]++
+	return next
 }

@@ -210,7 +210,7 @@ func (t *tx) Scan(kind store.Kind, prefix, from store.ID, yield func(store.ID, [
 		return errDead
 	}
 	lower := rowKey(nil, t.tenant, kind, prefix)
-	upper := after(nil, lower)
+	upper := after(lower)
 	if from != "" && from >= prefix {
 		lower = append(rowKey(nil, t.tenant, kind, from), 0)
 	}
