@@ -17,6 +17,11 @@ const (
 	defaultPage = 100
 	maxPage     = 1000
 	maxLook     = 10_000
+
+	// maxPageBytes is from how many bytes of personal information on a page takes
+	// no further row: with the largest record after it, it stays below the 4 MiB
+	// that clients take by default.
+	maxPageBytes = 2 << 20
 )
 
 const macSize = 16
@@ -82,7 +87,7 @@ func (p *pager) walk(t *txn, kind store.Kind, prefix store.ID, visit func(store.
 	var failed error
 	n, looked, more := 0, 0, false
 	err := t.Scan(kind, prefix, p.after, func(id store.ID, value []byte) bool {
-		if n >= p.size || looked >= maxLook || t.work >= maxLook {
+		if n >= p.size || looked >= maxLook || t.work >= maxLook || t.bytes >= maxPageBytes {
 			more = true
 			return false
 		}

@@ -114,7 +114,7 @@ func regionNames(c *config.Config) []string {
 // limit. What the environment says stays.
 func tuneMemory(limit config.Bytes) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(800)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(limit))

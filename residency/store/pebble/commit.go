@@ -256,7 +256,7 @@ func (e *engine) order(g *group) {
 	}
 	g.count, g.place = e.count, e.last
 	for _, c := range g.commits {
-		e.registered(c)
+		e.rows.forget(c)
 		c.release()
 	}
 	e.ordered <- g

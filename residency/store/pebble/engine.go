@@ -45,7 +45,7 @@ type engine struct {
 	applied      [marks]atomic.Uint64 // by hash of what a commit wrote to: the count of the newest group
 	latest       atomic.Int64         // the newest time given out, in nanoseconds since 1970
 
-	registrations registrations
+	rows *rowCache
 
 	failure  atomic.Pointer[error]
 	down     chan struct{} // closed once failed
@@ -78,7 +78,7 @@ func open(dir, role string, o Options) (*engine, error) {
 
 func newEngine(o Options) *engine {
 	e := &engine{
-		log: o.Logger, clock: o.Clock, locks: lock.New(), seed: maphash.MakeSeed(),
+		log: o.Logger, clock: o.Clock, locks: lock.New(), rows: newRowCache(), seed: maphash.MakeSeed(),
 		queue: make(chan *commit, queueLength), ordered: make(chan *group, queueLength),
 		groups:  sync.Pool{New: func() any { return new(group) }},
 		stopped: make(chan struct{}), down: make(chan struct{}), idle: make(chan struct{}),

@@ -123,11 +123,13 @@ func (t *tx) Get(kind store.Kind, id store.ID) ([]byte, error) {
 		}
 		return append([]byte{}, t.writes[i].value...), nil
 	}
-	read := t.engine.get
-	if kind == store.KindTenant && id == "" {
-		read = func(key []byte) ([]byte, error) { return t.engine.registration(t.tenant, key) }
+	var v []byte
+	var err error
+	if cached(t.key) {
+		v, err = t.engine.rows.read(t.key, t.engine.get)
+	} else {
+		v, err = t.engine.get(t.key)
 	}
-	v, err := read(t.key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, notFound(kind)
 	}
