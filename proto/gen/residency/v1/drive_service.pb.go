@@ -625,7 +625,7 @@ type WriteDriveRequest_Header struct {
 }
 
 type WriteDriveRequest_Data struct {
-	// The next bytes: 1 to 262144 of them.
+	// The next bytes: 1 to 262144 of them, at most 32 GiB in one call.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
 }
 
@@ -697,7 +697,7 @@ type ReadDriveRequest struct {
 	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
 	// The first byte.
 	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
-	// How many bytes; 0 = to the end of the drive.
+	// How many bytes, at most 32 GiB in one call; 0 = to the end of the drive.
 	Length int64 `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`
 	// What the data is read for.
 	Purpose       Purpose `protobuf:"varint,5,opt,name=purpose,proto3,enum=residency.v1.Purpose" json:"purpose,omitempty"`
