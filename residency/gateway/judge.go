@@ -1,0 +1,236 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/consent"
+	"github.com/domicile-project/domicile/residency/policy"
+	"github.com/domicile-project/domicile/residency/seal"
+	"github.com/domicile-project/domicile/residency/store"
+)
+
+// refusal is a denial that the policy's table does not hold: placement.
+type refusal struct {
+	reason  residency.Kind
+	missing residency.Requirements
+	clause  string
+}
+
+// judge decides, in the order in which reasons apply: the border before
+// anything is looked up, then the tenant, then what the policy requires.
+func (t *txn) judge() error {
+	if t.policy = policy.Active(t.home.region.Policies, t.now); t.policy == nil {
+		return residency.E(t.a.op, residency.PolicyUnavailable, fmt.Errorf("no policy of region %s is in force", t.home.region.Name))
+	}
+	legs := t.legs()
+	for _, q := range legs {
+		facts := allMet
+		if err := t.border(q, &facts); err != nil {
+			return err
+		}
+		if t.decision = t.policy.Decide(q, &facts); !t.decision.Allow {
+			return nil
+		}
+	}
+	if err := t.load(); err != nil {
+		return err
+	}
+	if !t.served() { // run answers that, before any requirement is looked at
+		return nil
+	}
+	if t.subject != "" {
+		if _, err := t.subjectKeys(t.ctx); err != nil {
+			return err
+		}
+	}
+	for _, q := range legs {
+		facts := allMet
+		if err := t.gather(q, &facts); err != nil {
+			return err
+		}
+		if t.decision = t.policy.Decide(q, &facts); !t.decision.Allow {
+			return nil
+		}
+	}
+	if t.a.refuse != nil {
+		if r := t.a.refuse(t); r != nil {
+			t.decision.Allow, t.decision.Reason, t.decision.Missing, t.decision.Clause = false, r.reason, r.missing, r.clause
+		}
+	}
+	return nil
+}
+
+var allMet = func() (f policy.Facts) {
+	for i := range f {
+		f[i].Met = true
+	}
+	return f
+}()
+
+// legs lists what must each be allowed: the act at home, and every place
+// outside the home where plaintext would exist.
+func (t *txn) legs() []policy.Query {
+	a, from := t.a, t.home.region.Jurisdiction
+	class := a.class
+	if class == residency.DataClassUnspecified {
+		class = a.call.Class
+	}
+	q := policy.Query{Action: a.call.Action, DataClass: class, Purpose: a.purpose, Source: a.source, Party: a.call.Caller.Party}
+	legs := make([]policy.Query, 0, 4)
+	if a.inbound {
+		legs = append(legs, q)
+		if a.answers && q.Action == residency.Collect {
+			q.Action, q.Purpose = residency.Use, residency.Records
+		}
+	}
+	abroad := func(j residency.Jurisdiction) {
+		if j.IsZero() || j == from || slices.ContainsFunc(legs, func(l policy.Query) bool { return l.To == j }) {
+			return
+		}
+		q.To = j
+		legs = append(legs, q)
+	}
+	for _, via := range a.call.Via {
+		if !a.inbound || a.answers || via != a.call.Caller.Jurisdiction {
+			abroad(via)
+		}
+	}
+	if !a.inbound || a.answers {
+		abroad(a.call.Caller.Jurisdiction)
+	}
+	abroad(a.to)
+	if len(legs) == 0 {
+		legs = append(legs, q)
+	}
+	return legs
+}
+
+// border finds the consent that a crossing needs, and nothing else.
+func (t *txn) border(q policy.Query, facts *policy.Facts) error {
+	if !t.policy.Requirements(q).Has(residency.RequireConsent) {
+		return nil
+	}
+	purpose := q.Purpose
+	if t.a.consentPurpose != residency.PurposeUnspecified {
+		purpose = t.a.consentPurpose
+	}
+	f, err := t.findConsent(consent.Query{
+		Kind: residency.BorderCrossing, Class: q.DataClass,
+		From: t.home.region.Jurisdiction, To: q.To, Purpose: purpose,
+	}, t.subject)
+	if err != nil {
+		return err
+	}
+	facts[residency.RequireConsent] = t.rely(f)
+	return nil
+}
+
+// rely turns what the consents say into a fact, and remembers a consent that
+// the decision rests on.
+func (t *txn) rely(f consent.Finding) policy.Finding {
+	if f.Active && !slices.ContainsFunc(t.consents, func(r relied) bool { return r.id == f.ID }) {
+		t.consents = append(t.consents, relied{id: f.ID, until: f.Until})
+	}
+	return policy.Finding{Met: f.Active, Reason: f.Reason(), Ref: f.ID}
+}
+
+// gather finds every fact that a leg requires.
+func (t *txn) gather(q policy.Query, facts *policy.Facts) error {
+	if err := t.border(q, facts); err != nil {
+		return err
+	}
+	needs := t.policy.Requirements(q)
+	for r := range residency.Requirement(residency.NumRequirements) {
+		if r == residency.RequireConsent || !needs.Has(r) {
+			continue
+		}
+		f, err := t.fact(q, r)
+		if err != nil {
+			return err
+		}
+		facts[r] = f
+	}
+	return nil
+}
+
+// fact finds one fact. A requirement that nothing knows how to meet is not met.
+func (t *txn) fact(q policy.Query, r residency.Requirement) (policy.Finding, error) {
+	if t.a.fact != nil {
+		if f, ok, err := t.a.fact(t, r); ok || err != nil {
+			return f, err
+		}
+	}
+	home := t.home.region.Jurisdiction
+	switch r {
+	case residency.RequireOptIn:
+		f, err := t.findConsent(consent.Query{
+			Kind: residency.MarketingOptIn, Class: q.DataClass, From: home, To: home, Purpose: residency.Marketing,
+		}, t.subject)
+		return t.rely(f), err
+	case residency.RequireNotRestricted, residency.RequireCollection:
+		// No restriction and no objection can be recorded yet.
+		return policy.Finding{Met: true}, nil
+	}
+	return policy.Finding{}, nil
+}
+
+// load reads the tenant's row.
+func (t *txn) load() error {
+	if t.tk == nil {
+		return nil
+	}
+	sealed, err := t.Get(store.KindTenant, "")
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if t.g.rows.get(t.home.tenant, sealed, &t.row) {
+		t.exists = true
+		return nil
+	}
+	plain, _, err := t.tk.OpenFact(store.KindTenant, "", sealed)
+	if err != nil {
+		return err
+	}
+	if t.row, err = decodeTenant(plain); err != nil {
+		return residency.E(t.a.op, residency.IntegrityFailure, err)
+	}
+	t.exists = true
+	t.g.rows.put(t.home.tenant, sealed, t.row)
+	return nil
+}
+
+// served reports whether there is a tenant to serve, or the act is about none.
+func (t *txn) served() bool { return t.tenantProblem() == nil }
+
+// tenantProblem says why an allowed act finds no tenant to serve.
+func (t *txn) tenantProblem() error {
+	switch {
+	case t.a.tenant == "" || t.a.region != nil:
+		return nil
+	case !t.exists:
+		return residency.E(t.a.op, residency.NotFound, nil)
+	case t.row.State == TenantSuspended:
+		return residency.E(t.a.op, residency.TenantSuspended, nil)
+	case t.row.State == TenantRelocating, t.row.State == TenantMoved:
+		return residency.E(t.a.op, residency.TenantRelocating, nil)
+	case t.row.State != TenantActive:
+		return residency.E(t.a.op, residency.NotFound, nil)
+	}
+	return nil
+}
+
+// newPermit makes the permit that opening and sealing take: for a subject, a
+// drive's incarnation or, with "", everything of the tenant and the class that was decided
+// about. It is made here alone, after the decision, within its transaction.
+func (t *txn) newPermit(object store.ID) seal.Permit {
+	if !t.decision.Allow {
+		return seal.Permit{}
+	}
+	return seal.NewPermit(t.home.tenant, t.decision.DataClass, object)
+}
