@@ -47,6 +47,8 @@ type engine struct {
 
 	rows *rowCache
 
+	complained atomic.Int64 // when a failure of background work was last logged
+
 	failure  atomic.Pointer[error]
 	down     chan struct{} // closed once failed
 	ops      atomic.Int64
@@ -169,7 +171,14 @@ func (e *engine) close() error {
 	if err := e.failed(); err != nil {
 		return err
 	}
-	return wrap(e.db.Close())
+	closed := make(chan error, 1)
+	go func() { closed <- e.db.Close() }()
+	select {
+	case err := <-closed:
+		return wrap(err)
+	case <-late.C:
+		return fmt.Errorf("%w: background work is still under way", store.ErrUnavailable)
+	}
 }
 
 // mark is where the newest commit that wrote to a thing is remembered.

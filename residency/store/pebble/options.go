@@ -82,7 +82,7 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 // listener reports what an operator should know of.
 func (e *engine) listener() *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: func(err error) { e.log.Error("storage engine: background work failed", "error", err) },
+		BackgroundError: e.backgroundError,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			e.log.Error("storage engine: a file is damaged", "path", i.Path, "error", i.Details)
 		},
@@ -93,6 +93,23 @@ func (e *engine) listener() *pebble.EventListener {
 			e.log.Warn("storage engine: writes wait for background work", "reason", i.Reason)
 		},
 	}
+}
+
+// The pace of background work that fails, for example on a full disk: Pebble
+// tries it again at once, as often as it fails.
+const (
+	retryPause   = 250 * time.Millisecond
+	failureEvery = 10 * time.Second // between lines about it in the log
+)
+
+// backgroundError says that background work failed, now and then, and keeps it
+// from being tried again at once.
+func (e *engine) backgroundError(err error) {
+	now := time.Now().UnixNano()
+	if last := e.complained.Load(); now-last >= int64(failureEvery) && e.complained.CompareAndSwap(last, now) {
+		e.log.Error("storage engine: background work failed and is tried again", "error", err)
+	}
+	time.Sleep(retryPause)
 }
 
 // engineLogger passes on what Pebble says.
