@@ -73,7 +73,7 @@ type policyExplain struct {
 	Purpose   enum[residencyv1.Purpose]       `placeholder:"PURPOSE" help:"What for: ${purposes}."`
 	Source    enum[residencyv1.Source]        `placeholder:"SOURCE" help:"Where the data came from: ${sources}."`
 	Recipient enum[residencyv1.RecipientKind] `placeholder:"KIND" help:"Who would receive it: ${recipients}."`
-	Party     enum[residencyv1.Party]         `placeholder:"PARTY" help:"Whose software would call: ${parties}."`
+	Party     enum[residencyv1.Party]         `placeholder:"PARTY" help:"Whose software would call: ${parties}; the provider's when it is not said."`
 }
 
 // Run asks the policy.

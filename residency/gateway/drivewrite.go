@@ -369,7 +369,7 @@ func (w *writer) remove(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.stream.g.limits.Decide)
 	defer cancel()
 	if err := deleteBlobs(ctx, w.stream.home.cluster.Blobs, w.stream.blobs()); err != nil {
-		w.stream.g.log.Warn("chunks of an abandoned write not deleted", "error", err)
+		w.stream.g.log.Warn("chunks of an abandoned write not deleted", "err", err)
 	}
 }
 

@@ -45,7 +45,7 @@ func (g *Gateway) runCensus(ctx context.Context) {
 		start := time.Now()
 		for i := range g.cfg.Regions {
 			if err := g.census(ctx, &g.cfg.Regions[i]); err != nil && ctx.Err() == nil {
-				g.log.Warn("census of consents", "region", string(g.cfg.Regions[i].Name), "error", err)
+				g.log.Warn("census of consents", "region", string(g.cfg.Regions[i].Name), "err", err)
 			}
 		}
 		rest := time.NewTimer(max(censusMin, censusRest*time.Since(start)))

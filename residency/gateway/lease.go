@@ -275,7 +275,7 @@ func (k *keeper) renewIn(ctx context.Context, rows store.Rows) {
 			wg.Go(func() {
 				defer func() { <-slots }()
 				if err := k.renew(ctx, p, some); err != nil && ctx.Err() == nil {
-					k.g.log.Warn("leases not renewed", "streams", len(some), "error", err)
+					k.g.log.Warn("leases not renewed", "streams", len(some), "err", err)
 				}
 			})
 		}

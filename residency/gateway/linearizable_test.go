@@ -24,7 +24,7 @@ func onDisk(t testing.TB, r *Region) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := pebble.OpenKeys(filepath.Join(root, "keys"))
+	keys, err := pebble.OpenKeys(filepath.Join(root, "keys"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

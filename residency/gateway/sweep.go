@@ -31,13 +31,13 @@ func (g *Gateway) sweepIn(ctx context.Context, region *Region, cluster *Cluster)
 				break
 			}
 			if failed := g.perform(ctx, region, cluster, task); failed != nil && ctx.Err() == nil {
-				g.log.Warn("task put off", "region", string(region.Name), "kind", int(task.Kind), "error", failed)
+				g.log.Warn("task put off", "region", string(region.Name), "kind", int(task.Kind), "err", failed)
 				err = postpone(ctx, cluster, task)
 			}
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				g.log.Warn("sweep stopped", "region", string(region.Name), "cluster", cluster.Name, "error", err)
+				g.log.Warn("sweep stopped", "region", string(region.Name), "cluster", cluster.Name, "err", err)
 			}
 			return
 		}

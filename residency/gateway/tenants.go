@@ -29,7 +29,7 @@ func (g *Gateway) RegisterTenant(ctx context.Context, call *Call, req NewTenant)
 	}
 	if err := g.activate(ctx, t); err != nil {
 		// The row is the truth and durable; whoever finds the reservation next repairs it.
-		g.log.Warn("directory entry not activated", "region", string(region.Name), "decision_id", t.decision.ID, "error", err)
+		g.log.Warn("directory entry not activated", "region", string(region.Name), "decision", t.decision.ID, "err", err)
 	}
 	return t.public(), nil
 }
@@ -257,7 +257,7 @@ func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Re
 		var row *tenantRow
 		row, failed = g.readTenant(ctx, id, place)
 		if residency.KindOf(failed) == residency.IntegrityFailure { // one damaged row must not hide the others
-			g.log.Error("a tenant's row is damaged", "region", string(name), "tenant", id.String(), "error", failed)
+			g.log.Error("a tenant's row is damaged", "region", string(name), "err", failed)
 			failed = nil
 		}
 		if failed != nil {

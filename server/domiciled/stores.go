@@ -79,7 +79,7 @@ func (s *stores) openDirectory(c *config.Config) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
-	d, err := pebble.OpenDirectory(folder)
+	d, err := pebble.OpenDirectory(folder, s.log.With(slog.String("component", "directory")))
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
@@ -121,7 +121,7 @@ func (s *stores) openVault(r config.Region, name string) (*seal.Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := pebble.OpenKeys(filepath.Join(folder, "store"))
+	keys, err := pebble.OpenKeys(filepath.Join(folder, "store"), s.log.With(slog.String("component", "keys"), slog.String("region", name)))
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ var catalogue = [residency.NumKinds]answer{
 	residency.NoIdentity:                   {code: codes.Unauthenticated, text: "the certificate's identity is not known here"},
 	residency.CallerNotPermitted:           {code: codes.PermissionDenied, text: "the caller is not permitted to do this"},
 	residency.UseHomeEndpoint:              {code: codes.PermissionDenied, text: "use an endpoint of the tenant's home region"},
-	residency.CrossBorderConsentRequired:   {code: codes.PermissionDenied, text: "the data would cross a border and no recorded consent covers that"},
+	residency.CrossBorderConsentRequired:   {code: codes.PermissionDenied, text: "the data would cross a border and no recorded consent covers that, or there is no such tenant"},
 	residency.ConsentIsWithdrawn:           {code: codes.PermissionDenied, text: "the consent that covered this was withdrawn"},
 	residency.ConsentIsExpired:             {code: codes.PermissionDenied, text: "the consent that covered this has expired"},
 	residency.ConsentIsSuperseded:          {code: codes.PermissionDenied, text: "the consent that covered this was superseded"},

@@ -99,11 +99,10 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	if !ok {
 		return nil, residency.E("rpc.gate", residency.Internal, fmt.Errorf("request is a %T", req))
 	}
-	who, err := g.admit(ctx, m)
+	who, err := g.admit(ctx, m, call)
 	if err != nil {
 		return nil, err
 	}
-	call.Caller = who.known
 	if err := g.examine(m, who, message); err != nil {
 		return nil, err
 	}
@@ -138,13 +137,17 @@ func (g *gate) enter(count *atomic.Int64, most int) error {
 	return nil
 }
 
-// admit finds out who calls and whether it may call the method at all.
-func (g *gate) admit(ctx context.Context, m *method) (*caller, error) {
-	who := g.callers.find(identityOf(ctx, g.now()))
+// admit finds out who calls, notes it in the call, and says whether it may call
+// the method at all.
+func (g *gate) admit(ctx context.Context, m *method, call *gateway.Call) (*caller, error) {
+	id := identityOf(ctx, g.now())
+	who := g.callers.find(id)
 	if who == nil {
+		call.Caller.ID = id // for the log: the certificate is of our authority, the caller is not in the table
 		g.metrics.refuse(residency.NoIdentity)
 		return nil, gateError(residency.NoIdentity)
 	}
+	call.Caller = who.known
 	if !who.Permissions.Has(m.permission) {
 		g.metrics.refuse(residency.CallerNotPermitted)
 		return who, gateError(residency.CallerNotPermitted)
@@ -233,12 +236,12 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 		}
 		defer g.streams.Add(-1)
 	}
-	if gated.who, err = g.admit(ss.Context(), m); err != nil {
+	if gated.who, err = g.admit(ss.Context(), m, call); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ss.Context(), g.limits.StreamLifetime)
 	defer cancel()
-	call.Caller, call.Decided = gated.who.known, gated.decided
+	call.Decided = gated.decided
 	gated.ctx = &callContext{ctx, call}
 	return handler(srv, gated)
 }

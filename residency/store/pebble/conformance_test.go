@@ -60,7 +60,7 @@ func TestRowsBehindFaults(t *testing.T) {
 
 func TestDirectory(t *testing.T) {
 	storetest.RunDirectory(t, func(t *testing.T) store.Directory {
-		d, err := OpenDirectory(t.TempDir())
+		d, err := OpenDirectory(t.TempDir(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestDirectory(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	storetest.RunKeys(t, func(t *testing.T) store.Keys {
-		k, err := OpenKeys(t.TempDir())
+		k, err := OpenKeys(t.TempDir(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

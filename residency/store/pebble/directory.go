@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -19,8 +20,8 @@ type Directory struct{ engine *engine }
 var _ store.Directory = (*Directory)(nil)
 
 // OpenDirectory opens the database in a folder, which it makes if there is none.
-func OpenDirectory(dir string) (*Directory, error) {
-	return openDirectory(dir, Options{CacheBytes: 8 << 20, memTableBytes: 4 << 20})
+func OpenDirectory(dir string, log *slog.Logger) (*Directory, error) {
+	return openDirectory(dir, Options{Logger: log, CacheBytes: 8 << 20, memTableBytes: 4 << 20})
 }
 
 func openDirectory(dir string, o Options) (*Directory, error) {

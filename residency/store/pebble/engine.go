@@ -47,6 +47,7 @@ type engine struct {
 
 	rows *rowCache
 
+	opening    atomic.Bool  // the database is being opened; a failure then ends that
 	complained atomic.Int64 // when a failure of background work was last logged
 
 	failure  atomic.Pointer[error]
@@ -61,10 +62,28 @@ type engine struct {
 // refuses one of another role or of a format that it does not know.
 func open(dir, role string, o Options) (*engine, error) {
 	e := newEngine(o)
-	db, err := pebble.Open(dir, o.engineOptions(e))
+	e.opening.Store(true)
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	result := make(chan opened, 1)
+	go func() {
+		db, err := pebble.Open(dir, o.engineOptions(e))
+		result <- opened{db, err}
+	}()
+	var db *pebble.DB
+	var err error
+	select {
+	case r := <-result:
+		db, err = r.db, r.err
+	case <-e.down: // Pebble does not come back from that
+		err = e.failed()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: opening the %s database: %w", store.ErrUnavailable, role, err)
 	}
+	e.opening.Store(false)
 	e.db = db
 	if err := e.checkFormat(role); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -141,7 +160,7 @@ func (e *engine) failed() error {
 func (e *engine) fail(cause error) {
 	err := fmt.Errorf("%w: the storage engine stopped: %w", store.ErrUnavailable, cause)
 	if e.failure.CompareAndSwap(nil, &err) {
-		e.log.Error("storage engine: out of service until the process restarts", "error", cause)
+		e.log.Error("storage engine: out of service until the process restarts", "err", cause)
 		close(e.down)
 	}
 }

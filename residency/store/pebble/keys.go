@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -34,8 +35,8 @@ type Keys struct {
 var _ store.Keys = (*Keys)(nil)
 
 // OpenKeys opens the database in a folder, which it makes if there is none.
-func OpenKeys(dir string) (*Keys, error) {
-	return openKeys(dir, Options{CacheBytes: 8 << 20, memTableBytes: 4 << 20})
+func OpenKeys(dir string, log *slog.Logger) (*Keys, error) {
+	return openKeys(dir, Options{Logger: log, CacheBytes: 8 << 20, memTableBytes: 4 << 20})
 }
 
 func openKeys(dir string, o Options) (*Keys, error) {
@@ -233,7 +234,7 @@ func (p *purger) run(ctx context.Context) {
 		p.mu.Unlock()
 		err := p.pass(ctx)
 		if err != nil && ctx.Err() == nil {
-			p.engine.log.Error("key store: destroyed keys could not be purged from the files yet", "error", err)
+			p.engine.log.Error("key store: destroyed keys could not be purged from the files yet", "err", err)
 		}
 		p.mu.Lock()
 		p.done, p.err = pass, err

@@ -84,10 +84,10 @@ func (e *engine) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: e.backgroundError,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			e.log.Error("storage engine: a file is damaged", "path", i.Path, "error", i.Details)
+			e.log.Error("storage engine: a file is damaged", "file", i.Path, "err", i.Details)
 		},
 		DiskSlow: func(i pebble.DiskSlowInfo) {
-			e.log.Warn("storage engine: the disk is slow", "path", i.Path, "operation", i.OpType.String(), "seconds", i.Duration.Seconds())
+			e.log.Warn("storage engine: the disk is slow", "file", i.Path, "operation", i.OpType.String(), "seconds", i.Duration.Seconds())
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			e.log.Warn("storage engine: writes wait for background work", "reason", i.Reason)
@@ -105,9 +105,12 @@ const (
 // backgroundError says that background work failed, now and then, and keeps it
 // from being tried again at once.
 func (e *engine) backgroundError(err error) {
+	if e.opening.Load() {
+		e.fail(err)
+	}
 	now := time.Now().UnixNano()
 	if last := e.complained.Load(); now-last >= int64(failureEvery) && e.complained.CompareAndSwap(last, now) {
-		e.log.Error("storage engine: background work failed and is tried again", "error", err)
+		e.log.Error("storage engine: background work failed and is tried again", "err", err)
 	}
 	time.Sleep(retryPause)
 }
