@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -43,7 +44,7 @@ func (g *Gateway) CreateDrive(ctx context.Context, call *Call, req NewDrive) (Dr
 			return Drive{}, residency.E(op, residency.Internal, err)
 		}
 		if req.RequestID != "" { // the same request must choose the same name
-			id = uuid.NewSHA1(uuid.NameSpaceOID, []byte(call.Caller.ID+"\x00"+req.Tenant+"\x00"+req.RequestID))
+			id = uuid.NewSHA1(uuid.NameSpaceOID, []byte(call.Caller.ID+"\x00"+req.Tenant+"\x00"+strings.ToLower(req.RequestID)))
 		}
 		req.ID = id.String()
 	}

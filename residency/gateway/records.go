@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -92,7 +93,7 @@ func (g *Gateway) PutRecord(ctx context.Context, call *Call, req PutRecord) (Rec
 			return RecordWritten{}, residency.E(op, residency.Internal, err)
 		}
 		if req.RequestID != "" { // the same request must choose the same name
-			id = uuid.NewSHA1(uuid.NameSpaceOID, []byte(call.Caller.ID+"\x00"+req.Tenant+"\x00"+req.RequestID))
+			id = uuid.NewSHA1(uuid.NameSpaceOID, []byte(call.Caller.ID+"\x00"+req.Tenant+"\x00"+strings.ToLower(req.RequestID)))
 		}
 		req.Record.ID = id.String()
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/domicile-project/domicile/residency"
@@ -59,5 +60,5 @@ func (t *txn) remember(requestID string, result []byte) error {
 }
 
 func (t *txn) requestKey(requestID string) store.ID {
-	return t.tk.ID("request", t.a.call.Caller.ID, t.a.call.Method, requestID)
+	return t.tk.ID("request", t.a.call.Caller.ID, t.a.call.Method, strings.ToLower(requestID)) // RFC 9562: case does not tell UUIDs apart
 }

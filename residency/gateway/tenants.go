@@ -246,14 +246,14 @@ func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Re
 	copy(after[:], p.after)
 	list := make([]Tenant, 0, p.size)
 	next, looked := "", 0
-	var last store.Tenant
+	var last, seen store.Tenant // the last that was listed, and that was looked at
 	var failed error
 	err = g.cfg.Directory.List(ctx, name, after, func(id store.Tenant, place store.Placement) bool {
-		if looked >= maxLook {
-			next = p.token(store.ID(last[:]))
+		if looked >= maxLook { // go on behind the last that was looked at, shown or not
+			next = p.token(store.ID(seen[:]))
 			return false
 		}
-		looked++
+		looked, seen = looked+1, id
 		var row *tenantRow
 		row, failed = g.readTenant(ctx, id, place)
 		if residency.KindOf(failed) == residency.IntegrityFailure { // one damaged row must not hide the others

@@ -32,6 +32,7 @@ func main() { os.Exit(mainCode()) }
 func mainCode() int {
 	// grpc's own log quotes what peers sent.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	syscall.Umask(0o077) // what this process makes is its owner's alone
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once

@@ -263,11 +263,7 @@ type callerFile struct {
 }
 
 func newCallerFile(d *daemon) *callerFile {
-	c := &callerFile{d: d, name: d.file}
-	if c.name != "" {
-		c.seen, _ = os.Stat(c.name) // looked at again in a second
-	}
-	return c
+	return &callerFile{d: d, name: d.file, seen: d.seen}
 }
 
 // look takes the callers of a changed file into use. A file that is wrong
@@ -286,7 +282,7 @@ func (c *callerFile) look() {
 	c.seen = now
 	var identities map[string]*config.Identity
 	if err == nil {
-		identities, err = readCallers(c.name)
+		identities, err = readCallers(c.name, c.d.f)
 	}
 	c.d.rpc.ReplaceCallers(identities, err)
 	if err != nil {
@@ -296,11 +292,12 @@ func (c *callerFile) look() {
 	c.d.log.Info("callers taken into use; other changes need a restart")
 }
 
-func readCallers(name string) (map[string]*config.Identity, error) {
+func readCallers(name string, f *flags) (map[string]*config.Identity, error) {
 	c, err := config.Load(name, os.Environ())
 	if err != nil {
 		return nil, err
 	}
+	override(c, f)
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}

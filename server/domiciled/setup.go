@@ -20,15 +20,20 @@ type setup struct {
 	cfg  *config.Config
 	home *embedded.Home // nil when a file configures the gateway
 	file string         // that file's name, or ""
+	seen os.FileInfo    // that file as it was before it was read
+	f    *flags
 }
 
 // configure reads the configuration without touching any store. The embedded
 // default's folder is made and locked only when it is to be served from.
 func configure(f *flags, serving bool) (*setup, error) {
-	s := &setup{file: f.Config}
+	s := &setup{file: f.Config, f: f}
 	var err error
 	switch {
 	case f.Config != "":
+		if s.seen, err = os.Stat(f.Config); err != nil {
+			return nil, &usageError{err}
+		}
 		s.cfg, err = config.Load(f.Config, os.Environ())
 	case serving:
 		if s.home, err = embedded.Open(f.Data, time.Now()); err != nil {
@@ -42,7 +47,7 @@ func configure(f *flags, serving bool) (*setup, error) {
 		}
 	}
 	if err == nil {
-		s.override(f)
+		override(s.cfg, f)
 		err = s.cfg.Validate()
 	}
 	if err != nil {
@@ -51,12 +56,13 @@ func configure(f *flags, serving bool) (*setup, error) {
 	return s, nil
 }
 
-func (s *setup) override(f *flags) {
+// override puts what the command line says in place of what the file says.
+func override(c *config.Config, f *flags) {
 	if f.Listen != "" {
-		s.cfg.Gateway.Listen = f.Listen
+		c.Gateway.Listen = f.Listen
 	}
 	if f.AdminListen != "" {
-		s.cfg.Gateway.AdminListen = f.AdminListen
+		c.Gateway.AdminListen = f.AdminListen
 	}
 }
 

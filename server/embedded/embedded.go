@@ -37,6 +37,9 @@ func Open(dir string, now time.Time) (*Home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
+	if err := ours(dir); err != nil {
+		return nil, err
+	}
 	for _, d := range []string{dir, filepath.Join(dir, "keys"), filepath.Join(dir, "identity")} {
 		if err := private(d); err != nil {
 			return nil, err
@@ -54,6 +57,24 @@ func Open(dir string, now time.Time) (*Home, error) {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
+}
+
+// ours refuses a folder that holds something else than a gateway's data, before
+// anything in it is changed.
+func ours(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("embedded: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() == "lock" || e.Name() == "identity" || e.Name() == "addresses.json" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s holds files that are not a gateway's: choose an empty or a new folder with --data", dir)
 }
 
 // private makes a folder that only its owner may enter. One that others can

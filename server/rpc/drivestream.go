@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"google.golang.org/grpc"
@@ -98,6 +100,9 @@ var errIdle = fmt.Errorf("rpc: the caller neither sent nor read for too long: %w
 // header takes the first message, which must be the header.
 func (r *receiver) header() (*residencyv1.WriteDriveHeader, error) {
 	f, err := r.take()
+	if errors.Is(err, io.EOF) {
+		return nil, residency.Bad("rpc.WriteDrive", "header", "must be the first message")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -116,6 +116,7 @@ func (g *gate) finish(ctx context.Context, s running, m *method, call *gateway.C
 	if call.Decision.ID != "" {
 		_ = grpc.SetTrailer(ctx, metadata.MD{decisionTrailer: []string{call.Decision.ID}}) // fails only on a dead stream
 	}
+	err = about(call, err)
 	g.log.outcome(m, call, err)
 	if err != nil {
 		st := statusOf(err)
@@ -250,6 +251,7 @@ func (g *gate) finishStream(ss grpc.ServerStream, s running, m *method, call *ga
 	if call.Decision.ID != "" {
 		ss.SetTrailer(metadata.MD{decisionTrailer: []string{call.Decision.ID}})
 	}
+	err = about(call, err)
 	g.log.outcome(m, call, err)
 	if err != nil {
 		st := statusOf(err)
@@ -260,6 +262,18 @@ func (g *gate) finishStream(ss grpc.ServerStream, s running, m *method, call *ga
 	return nil
 }
 
+// about gives an error that came after a decision the decision that it came
+// after, so that the caller is told of it with every refusal.
+func about(call *gateway.Call, err error) error {
+	var e *residency.Error
+	if call.Decision.ID != "" && errors.As(err, &e) && e.Decision == nil {
+		with := *e
+		with.Decision, with.Err = &call.Decision, err
+		return &with
+	}
+	return err
+}
+
 // gatedStream examines every message of a stream before a handler sees it.
 type gatedStream struct {
 	grpc.ServerStream
@@ -268,7 +282,26 @@ type gatedStream struct {
 	series running
 	call   *gateway.Call
 	who    *caller
+	tenant string // that the stream is about, once a message has said it
 	ctx    context.Context
+}
+
+// still returns nil while the caller may do what it could when the stream began:
+// its entry in the caller table may have changed or gone since.
+func (s *gatedStream) still() error {
+	now := s.gate.callers.find(identityOf(s.ctx, s.gate.now()))
+	switch {
+	case now == s.who:
+		return nil
+	case now == nil:
+		s.gate.metrics.refuse(residency.NoIdentity)
+		return gateError(residency.NoIdentity)
+	case !now.Permissions.Has(s.method.permission), now.known.Jurisdiction != s.who.known.Jurisdiction,
+		now.known.Party != s.who.known.Party, s.tenant != "" && !now.Sees(s.tenant):
+		s.gate.metrics.refuse(residency.CallerNotPermitted)
+		return gateError(residency.CallerNotPermitted)
+	}
+	return nil
 }
 
 // Context carries the call and the stream's deadline.
@@ -279,8 +312,11 @@ func (s *gatedStream) decided(d residency.Decision) {
 	_ = s.SendHeader(metadata.MD{decisionTrailer: []string{d.ID}}) // a dead stream shows itself at the next send
 }
 
-// SendMsg counts what is sent.
+// SendMsg sends a message while the caller may still have it, and counts it.
 func (s *gatedStream) SendMsg(m any) error {
+	if err := s.still(); err != nil {
+		return err
+	}
 	if err := s.ServerStream.SendMsg(m); err != nil {
 		return err
 	}
@@ -300,6 +336,9 @@ func (s *gatedStream) RecvMsg(m any) error {
 		return err
 	}
 	s.series.received.Inc()
+	if err := s.still(); err != nil {
+		return err
+	}
 	if f, ok := m.(*driveFrame); ok {
 		if f.plain {
 			return s.gate.frame(f)
@@ -310,7 +349,13 @@ func (s *gatedStream) RecvMsg(m any) error {
 	if !ok {
 		return residency.E("rpc.gate", residency.Internal, fmt.Errorf("message is a %T", m))
 	}
-	return s.gate.examine(s.method, s.who, message)
+	if err := s.gate.examine(s.method, s.who, message); err != nil {
+		return err
+	}
+	if len(s.method.tenant) > 0 && s.method.tenant.reaches(message.ProtoReflect()) {
+		s.tenant = s.method.tenantOf(message)
+	}
+	return nil
 }
 
 // receiveInTime is RecvMsg in a goroutine of its own, which ends with the stream.

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/server/config"
 )
 
@@ -276,5 +277,37 @@ func TestRefusalAcrossTheBorder(t *testing.T) {
 	}
 	if strings.Contains(log, canary) {
 		t.Errorf("the log holds a personal value")
+	}
+}
+
+// A stream ends at its next message once its caller's entry is gone or says
+// another jurisdiction; an entry that says the same changes nothing.
+func TestStreamsFollowTheCallerTable(t *testing.T) {
+	step := make(chan func())
+	o := &odd{readDrive: func(_ context.Context, send func([]byte) error) error {
+		for change := range step {
+			change()
+			if err := send([]byte("x")); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	w := newWorld(t, o.use())
+	read, err := residencyv1.NewDriveServiceClient(w.as(appCH)).ReadDrive(t.Context(), readRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	step <- func() { w.server.ReplaceCallers(testCallers(t), nil) }
+	if _, err := read.Recv(); err != nil {
+		t.Fatalf("after the same table came anew: %v", err)
+	}
+	moved := testCallers(t)
+	entry := *moved[appCH]
+	entry.Jurisdiction = residency.Jurisdiction{'U', 'S'}
+	moved[appCH] = &entry
+	step <- func() { w.server.ReplaceCallers(moved, nil) }
+	if _, err := read.Recv(); tell(err).reason != "CALLER_NOT_PERMITTED" {
+		t.Errorf("after the caller moved to another jurisdiction: %v", err)
 	}
 }
