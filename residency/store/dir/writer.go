@@ -79,6 +79,9 @@ func (w *writer) finish() (err error) {
 	if err := unix.Fdatasync(int(w.file.Fd())); err != nil {
 		return failed(err)
 	}
+	// What is durable need not stay in the page cache: the next object's pages
+	// come from there, and rows keep theirs. Advice only, so it cannot fail the object.
+	_ = unix.Fadvise(int(w.file.Fd()), 0, 0, unix.FADV_DONTNEED)
 	path := w.blobs.path(w.name)
 	folder := filepath.Dir(path)
 	if err := w.blobs.folders.make(folder); err != nil {
