@@ -68,7 +68,7 @@ func (s *stream) open(t *txn, intent *audit.Entry) error {
 
 func (s *stream) row() store.ID { return newestFirst(s.id) }
 
-// lock is the lock on a stream's row: renewing, ending and closing it exclude
+// streamLock is the lock on a stream's row: renewing, ending and closing it exclude
 // one another.
 func streamLock(row store.ID) store.Lock { return store.Lock{Object: row, Exclusive: true} }
 

@@ -40,13 +40,24 @@ func TestPowerLoss(t *testing.T) {
 	t.Logf("%d power failures, %d transactions acknowledged, %d of them lost", clones, transactions, lost)
 }
 
+// unnested reuses logs in two steps. MemFS does it in one, under a read lock
+// taken twice, which hangs for good when a clone is asked for in between.
+type unnested struct{ *vfs.MemFS }
+
+func (f unnested) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.Rename(oldname, newname); err != nil {
+		return nil, err
+	}
+	return f.OpenReadWrite(newname, c)
+}
+
 // powerLossRun checks some clones of one database, and gives how many
 // acknowledged transactions were missing and how many there were.
 func powerLossRun(t *testing.T, seed uint64, clones int) (lost, acknowledged uint64) {
 	t.Helper()
 	fs := vfs.NewCrashableMem()
 	o := memory()
-	o.FS, o.Logger = fs, quiet
+	o.FS, o.Logger = unnested{fs}, quiet
 	o.memTableBytes = 64 << 10 // so that logs and sorted files come and go
 	c, err := OpenCluster("db", o)
 	if err != nil {
