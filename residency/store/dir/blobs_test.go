@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -227,10 +228,11 @@ func TestSharedSyncs(t *testing.T) {
 	if err := f.sync(filepath.Join(f.root, "absent")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("syncing an absent folder: %v", err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.syncing) != 0 {
-		t.Fatalf("%d folders are still being synced", len(f.syncing))
+	// Waiters are told before the folder is forgotten; one that stays hangs the test.
+	for left := 1; left > 0; runtime.Gosched() {
+		f.mu.Lock()
+		left = len(f.syncing)
+		f.mu.Unlock()
 	}
 }
 
