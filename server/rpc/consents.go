@@ -10,7 +10,7 @@ import (
 
 // consentService translates ConsentService.
 type consentService struct {
-	residencyv1.UnsafeConsentServiceServer
+	residencyv1.UnimplementedConsentServiceServer
 	backend consents
 }
 

@@ -13,7 +13,7 @@ import (
 
 // driveService translates DriveService.
 type driveService struct {
-	residencyv1.UnsafeDriveServiceServer
+	residencyv1.UnimplementedDriveServiceServer
 	backend drives
 	codec   *codec
 	idle    time.Duration // the longest that a stream waits for its caller

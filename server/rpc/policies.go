@@ -11,7 +11,7 @@ import (
 
 // policyService translates PolicyService.
 type policyService struct {
-	residencyv1.UnsafePolicyServiceServer
+	residencyv1.UnimplementedPolicyServiceServer
 	backend policies
 }
 

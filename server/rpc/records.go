@@ -10,7 +10,7 @@ import (
 
 // recordService translates RecordService.
 type recordService struct {
-	residencyv1.UnsafeRecordServiceServer
+	residencyv1.UnimplementedRecordServiceServer
 	backend records
 }
 

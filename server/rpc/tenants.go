@@ -10,7 +10,7 @@ import (
 
 // tenantService translates TenantService.
 type tenantService struct {
-	residencyv1.UnsafeTenantServiceServer
+	residencyv1.UnimplementedTenantServiceServer
 	backend tenants
 }
 

@@ -806,6 +806,116 @@ func (x *WithdrawConsentResponse) GetWithdrawTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Asks for a consent's receipt.
+type GetConsentReceiptRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The consent.
+	ConsentId     string `protobuf:"bytes,2,opt,name=consent_id,json=consentId,proto3" json:"consent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConsentReceiptRequest) Reset() {
+	*x = GetConsentReceiptRequest{}
+	mi := &file_residency_v1_consent_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConsentReceiptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConsentReceiptRequest) ProtoMessage() {}
+
+func (x *GetConsentReceiptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_consent_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConsentReceiptRequest.ProtoReflect.Descriptor instead.
+func (*GetConsentReceiptRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_consent_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetConsentReceiptRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *GetConsentReceiptRequest) GetConsentId() string {
+	if x != nil {
+		return x.ConsentId
+	}
+	return ""
+}
+
+// A consent's receipt.
+type GetConsentReceiptResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document, UTF-8.
+	Receipt []byte `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// Its media type: "application/ld+json".
+	MediaType     string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConsentReceiptResponse) Reset() {
+	*x = GetConsentReceiptResponse{}
+	mi := &file_residency_v1_consent_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConsentReceiptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConsentReceiptResponse) ProtoMessage() {}
+
+func (x *GetConsentReceiptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_consent_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConsentReceiptResponse.ProtoReflect.Descriptor instead.
+func (*GetConsentReceiptResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_consent_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetConsentReceiptResponse) GetReceipt() []byte {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+func (x *GetConsentReceiptResponse) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
 var File_residency_v1_consent_service_proto protoreflect.FileDescriptor
 
 const file_residency_v1_consent_service_proto_rawDesc = "" +
@@ -883,7 +993,15 @@ const file_residency_v1_consent_service_proto_rawDesc = "" +
 	"\n" +
 	"consent_id\x18\x01 \x01(\tR\tconsentId\x120\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1a.residency.v1.ConsentStateR\x05state\x12?\n" +
-	"\rwithdraw_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fwithdrawTime2\xd8\x03\n" +
+	"\rwithdraw_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fwithdrawTime\"\xae\x01\n" +
+	"\x18GetConsentReceiptRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12G\n" +
+	"\n" +
+	"consent_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\tconsentId\"]\n" +
+	"\x19GetConsentReceiptResponse\x12!\n" +
+	"\areceipt\x18\x01 \x01(\fB\a\xd8\xf3\x18\x01\x80\x01\x01R\areceipt\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType2\xd7\x04\n" +
 	"\x0eConsentService\x12o\n" +
 	"\fGrantConsent\x12!.residency.v1.GrantConsentRequest\x1a\".residency.v1.GrantConsentResponse\"\x18\xca\xf3\x18\x14\b\n" +
 	"\x10\x01\x1a\x0econsents.write\x12h\n" +
@@ -893,7 +1011,9 @@ const file_residency_v1_consent_service_proto_rawDesc = "" +
 	"\fListConsents\x12!.residency.v1.ListConsentsRequest\x1a\".residency.v1.ListConsentsResponse\"\x17\xca\xf3\x18\x13\b\n" +
 	"\x10\x01\x1a\rconsents.read\x12{\n" +
 	"\x0fWithdrawConsent\x12$.residency.v1.WithdrawConsentRequest\x1a%.residency.v1.WithdrawConsentResponse\"\x1b\xca\xf3\x18\x17\b\n" +
-	"\x10\x01\x1a\x11consents.withdrawB\xc5\x01\n" +
+	"\x10\x01\x1a\x11consents.withdraw\x12}\n" +
+	"\x11GetConsentReceipt\x12&.residency.v1.GetConsentReceiptRequest\x1a'.residency.v1.GetConsentReceiptResponse\"\x17\xca\xf3\x18\x13\b\n" +
+	"\x10\x01\x1a\rconsents.readB\xc5\x01\n" +
 	"\x19dev.domicile.residency.v1B\x13ConsentServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (
@@ -908,51 +1028,55 @@ func file_residency_v1_consent_service_proto_rawDescGZIP() []byte {
 	return file_residency_v1_consent_service_proto_rawDescData
 }
 
-var file_residency_v1_consent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_residency_v1_consent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_residency_v1_consent_service_proto_goTypes = []any{
-	(*Evidence)(nil),                // 0: residency.v1.Evidence
-	(*Consent)(nil),                 // 1: residency.v1.Consent
-	(*GrantConsentRequest)(nil),     // 2: residency.v1.GrantConsentRequest
-	(*GrantConsentResponse)(nil),    // 3: residency.v1.GrantConsentResponse
-	(*GetConsentRequest)(nil),       // 4: residency.v1.GetConsentRequest
-	(*GetConsentResponse)(nil),      // 5: residency.v1.GetConsentResponse
-	(*ListConsentsRequest)(nil),     // 6: residency.v1.ListConsentsRequest
-	(*ListConsentsResponse)(nil),    // 7: residency.v1.ListConsentsResponse
-	(*WithdrawConsentRequest)(nil),  // 8: residency.v1.WithdrawConsentRequest
-	(*WithdrawConsentResponse)(nil), // 9: residency.v1.WithdrawConsentResponse
-	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
-	(ConsentKind)(0),                // 11: residency.v1.ConsentKind
-	(DataClass)(0),                  // 12: residency.v1.DataClass
-	(Purpose)(0),                    // 13: residency.v1.Purpose
-	(ConsentState)(0),               // 14: residency.v1.ConsentState
+	(*Evidence)(nil),                  // 0: residency.v1.Evidence
+	(*Consent)(nil),                   // 1: residency.v1.Consent
+	(*GrantConsentRequest)(nil),       // 2: residency.v1.GrantConsentRequest
+	(*GrantConsentResponse)(nil),      // 3: residency.v1.GrantConsentResponse
+	(*GetConsentRequest)(nil),         // 4: residency.v1.GetConsentRequest
+	(*GetConsentResponse)(nil),        // 5: residency.v1.GetConsentResponse
+	(*ListConsentsRequest)(nil),       // 6: residency.v1.ListConsentsRequest
+	(*ListConsentsResponse)(nil),      // 7: residency.v1.ListConsentsResponse
+	(*WithdrawConsentRequest)(nil),    // 8: residency.v1.WithdrawConsentRequest
+	(*WithdrawConsentResponse)(nil),   // 9: residency.v1.WithdrawConsentResponse
+	(*GetConsentReceiptRequest)(nil),  // 10: residency.v1.GetConsentReceiptRequest
+	(*GetConsentReceiptResponse)(nil), // 11: residency.v1.GetConsentReceiptResponse
+	(*timestamppb.Timestamp)(nil),     // 12: google.protobuf.Timestamp
+	(ConsentKind)(0),                  // 13: residency.v1.ConsentKind
+	(DataClass)(0),                    // 14: residency.v1.DataClass
+	(Purpose)(0),                      // 15: residency.v1.Purpose
+	(ConsentState)(0),                 // 16: residency.v1.ConsentState
 }
 var file_residency_v1_consent_service_proto_depIdxs = []int32{
-	10, // 0: residency.v1.Evidence.statement_time:type_name -> google.protobuf.Timestamp
-	11, // 1: residency.v1.Consent.kind:type_name -> residency.v1.ConsentKind
-	12, // 2: residency.v1.Consent.data_classes:type_name -> residency.v1.DataClass
-	13, // 3: residency.v1.Consent.purposes:type_name -> residency.v1.Purpose
+	12, // 0: residency.v1.Evidence.statement_time:type_name -> google.protobuf.Timestamp
+	13, // 1: residency.v1.Consent.kind:type_name -> residency.v1.ConsentKind
+	14, // 2: residency.v1.Consent.data_classes:type_name -> residency.v1.DataClass
+	15, // 3: residency.v1.Consent.purposes:type_name -> residency.v1.Purpose
 	0,  // 4: residency.v1.Consent.evidence:type_name -> residency.v1.Evidence
-	14, // 5: residency.v1.Consent.state:type_name -> residency.v1.ConsentState
-	10, // 6: residency.v1.Consent.grant_time:type_name -> google.protobuf.Timestamp
-	10, // 7: residency.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	10, // 8: residency.v1.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
+	16, // 5: residency.v1.Consent.state:type_name -> residency.v1.ConsentState
+	12, // 6: residency.v1.Consent.grant_time:type_name -> google.protobuf.Timestamp
+	12, // 7: residency.v1.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	12, // 8: residency.v1.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: residency.v1.GrantConsentRequest.consent:type_name -> residency.v1.Consent
 	1,  // 10: residency.v1.GrantConsentResponse.consent:type_name -> residency.v1.Consent
 	1,  // 11: residency.v1.GetConsentResponse.consent:type_name -> residency.v1.Consent
-	14, // 12: residency.v1.ListConsentsRequest.state:type_name -> residency.v1.ConsentState
+	16, // 12: residency.v1.ListConsentsRequest.state:type_name -> residency.v1.ConsentState
 	1,  // 13: residency.v1.ListConsentsResponse.consents:type_name -> residency.v1.Consent
-	14, // 14: residency.v1.WithdrawConsentResponse.state:type_name -> residency.v1.ConsentState
-	10, // 15: residency.v1.WithdrawConsentResponse.withdraw_time:type_name -> google.protobuf.Timestamp
+	16, // 14: residency.v1.WithdrawConsentResponse.state:type_name -> residency.v1.ConsentState
+	12, // 15: residency.v1.WithdrawConsentResponse.withdraw_time:type_name -> google.protobuf.Timestamp
 	2,  // 16: residency.v1.ConsentService.GrantConsent:input_type -> residency.v1.GrantConsentRequest
 	4,  // 17: residency.v1.ConsentService.GetConsent:input_type -> residency.v1.GetConsentRequest
 	6,  // 18: residency.v1.ConsentService.ListConsents:input_type -> residency.v1.ListConsentsRequest
 	8,  // 19: residency.v1.ConsentService.WithdrawConsent:input_type -> residency.v1.WithdrawConsentRequest
-	3,  // 20: residency.v1.ConsentService.GrantConsent:output_type -> residency.v1.GrantConsentResponse
-	5,  // 21: residency.v1.ConsentService.GetConsent:output_type -> residency.v1.GetConsentResponse
-	7,  // 22: residency.v1.ConsentService.ListConsents:output_type -> residency.v1.ListConsentsResponse
-	9,  // 23: residency.v1.ConsentService.WithdrawConsent:output_type -> residency.v1.WithdrawConsentResponse
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
+	10, // 20: residency.v1.ConsentService.GetConsentReceipt:input_type -> residency.v1.GetConsentReceiptRequest
+	3,  // 21: residency.v1.ConsentService.GrantConsent:output_type -> residency.v1.GrantConsentResponse
+	5,  // 22: residency.v1.ConsentService.GetConsent:output_type -> residency.v1.GetConsentResponse
+	7,  // 23: residency.v1.ConsentService.ListConsents:output_type -> residency.v1.ListConsentsResponse
+	9,  // 24: residency.v1.ConsentService.WithdrawConsent:output_type -> residency.v1.WithdrawConsentResponse
+	11, // 25: residency.v1.ConsentService.GetConsentReceipt:output_type -> residency.v1.GetConsentReceiptResponse
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -974,7 +1098,7 @@ func file_residency_v1_consent_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_residency_v1_consent_service_proto_rawDesc), len(file_residency_v1_consent_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

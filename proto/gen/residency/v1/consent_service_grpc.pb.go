@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ConsentService_GrantConsent_FullMethodName    = "/residency.v1.ConsentService/GrantConsent"
-	ConsentService_GetConsent_FullMethodName      = "/residency.v1.ConsentService/GetConsent"
-	ConsentService_ListConsents_FullMethodName    = "/residency.v1.ConsentService/ListConsents"
-	ConsentService_WithdrawConsent_FullMethodName = "/residency.v1.ConsentService/WithdrawConsent"
+	ConsentService_GrantConsent_FullMethodName      = "/residency.v1.ConsentService/GrantConsent"
+	ConsentService_GetConsent_FullMethodName        = "/residency.v1.ConsentService/GetConsent"
+	ConsentService_ListConsents_FullMethodName      = "/residency.v1.ConsentService/ListConsents"
+	ConsentService_WithdrawConsent_FullMethodName   = "/residency.v1.ConsentService/WithdrawConsent"
+	ConsentService_GetConsentReceipt_FullMethodName = "/residency.v1.ConsentService/GetConsentReceipt"
 )
 
 // ConsentServiceClient is the client API for ConsentService service.
@@ -44,6 +45,10 @@ type ConsentServiceClient interface {
 	// to send anything that relied on the consent; it answers within 1.5 seconds.
 	// Withdrawing a withdrawn consent succeeds. Errors: NOT_FOUND.
 	WithdrawConsent(ctx context.Context, in *WithdrawConsentRequest, opts ...grpc.CallOption) (*WithdrawConsentResponse, error)
+	// Gives a consent's receipt: a JSON-LD document after ISO/IEC TS 27560 in terms
+	// of the W3C Data Privacy Vocabulary, with the consent's whole history. Errors:
+	// NOT_FOUND.
+	GetConsentReceipt(ctx context.Context, in *GetConsentReceiptRequest, opts ...grpc.CallOption) (*GetConsentReceiptResponse, error)
 }
 
 type consentServiceClient struct {
@@ -94,6 +99,16 @@ func (c *consentServiceClient) WithdrawConsent(ctx context.Context, in *Withdraw
 	return out, nil
 }
 
+func (c *consentServiceClient) GetConsentReceipt(ctx context.Context, in *GetConsentReceiptRequest, opts ...grpc.CallOption) (*GetConsentReceiptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetConsentReceiptResponse)
+	err := c.cc.Invoke(ctx, ConsentService_GetConsentReceipt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConsentServiceServer is the server API for ConsentService service.
 // All implementations must embed UnimplementedConsentServiceServer
 // for forward compatibility.
@@ -113,6 +128,10 @@ type ConsentServiceServer interface {
 	// to send anything that relied on the consent; it answers within 1.5 seconds.
 	// Withdrawing a withdrawn consent succeeds. Errors: NOT_FOUND.
 	WithdrawConsent(context.Context, *WithdrawConsentRequest) (*WithdrawConsentResponse, error)
+	// Gives a consent's receipt: a JSON-LD document after ISO/IEC TS 27560 in terms
+	// of the W3C Data Privacy Vocabulary, with the consent's whole history. Errors:
+	// NOT_FOUND.
+	GetConsentReceipt(context.Context, *GetConsentReceiptRequest) (*GetConsentReceiptResponse, error)
 	mustEmbedUnimplementedConsentServiceServer()
 }
 
@@ -134,6 +153,9 @@ func (UnimplementedConsentServiceServer) ListConsents(context.Context, *ListCons
 }
 func (UnimplementedConsentServiceServer) WithdrawConsent(context.Context, *WithdrawConsentRequest) (*WithdrawConsentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WithdrawConsent not implemented")
+}
+func (UnimplementedConsentServiceServer) GetConsentReceipt(context.Context, *GetConsentReceiptRequest) (*GetConsentReceiptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetConsentReceipt not implemented")
 }
 func (UnimplementedConsentServiceServer) mustEmbedUnimplementedConsentServiceServer() {}
 func (UnimplementedConsentServiceServer) testEmbeddedByValue()                        {}
@@ -228,6 +250,24 @@ func _ConsentService_WithdrawConsent_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConsentService_GetConsentReceipt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetConsentReceiptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConsentServiceServer).GetConsentReceipt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConsentService_GetConsentReceipt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConsentServiceServer).GetConsentReceipt(ctx, req.(*GetConsentReceiptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ConsentService_ServiceDesc is the grpc.ServiceDesc for ConsentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -250,6 +290,10 @@ var ConsentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "WithdrawConsent",
 			Handler:    _ConsentService_WithdrawConsent_Handler,
+		},
+		{
+			MethodName: "GetConsentReceipt",
+			Handler:    _ConsentService_GetConsentReceipt_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -24,6 +24,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Which way bytes pass.
+type TransferDirection int32
+
+const (
+	// Not stated.
+	TransferDirection_TRANSFER_DIRECTION_UNSPECIFIED TransferDirection = 0
+	// Onto the drive.
+	TransferDirection_TRANSFER_DIRECTION_WRITE TransferDirection = 1
+	// From the drive.
+	TransferDirection_TRANSFER_DIRECTION_READ TransferDirection = 2
+)
+
+// Enum value maps for TransferDirection.
+var (
+	TransferDirection_name = map[int32]string{
+		0: "TRANSFER_DIRECTION_UNSPECIFIED",
+		1: "TRANSFER_DIRECTION_WRITE",
+		2: "TRANSFER_DIRECTION_READ",
+	}
+	TransferDirection_value = map[string]int32{
+		"TRANSFER_DIRECTION_UNSPECIFIED": 0,
+		"TRANSFER_DIRECTION_WRITE":       1,
+		"TRANSFER_DIRECTION_READ":        2,
+	}
+)
+
+func (x TransferDirection) Enum() *TransferDirection {
+	p := new(TransferDirection)
+	*p = x
+	return p
+}
+
+func (x TransferDirection) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TransferDirection) Descriptor() protoreflect.EnumDescriptor {
+	return file_residency_v1_drive_service_proto_enumTypes[0].Descriptor()
+}
+
+func (TransferDirection) Type() protoreflect.EnumType {
+	return &file_residency_v1_drive_service_proto_enumTypes[0]
+}
+
+func (x TransferDirection) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TransferDirection.Descriptor instead.
+func (TransferDirection) EnumDescriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{0}
+}
+
 // A virtual drive.
 type Drive struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -38,9 +91,11 @@ type Drive struct {
 	// When the drive was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the drive was last written.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The purposes that were taken away (RestrictDrive).
+	RestrictedPurposes []Purpose `protobuf:"varint,7,rep,packed,name=restricted_purposes,json=restrictedPurposes,proto3,enum=residency.v1.Purpose" json:"restricted_purposes,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Drive) Reset() {
@@ -111,6 +166,13 @@ func (x *Drive) GetCreateTime() *timestamppb.Timestamp {
 func (x *Drive) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Drive) GetRestrictedPurposes() []Purpose {
+	if x != nil {
+		return x.RestrictedPurposes
 	}
 	return nil
 }
@@ -926,11 +988,1064 @@ func (*DeleteDriveResponse) Descriptor() ([]byte, []int) {
 	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{13}
 }
 
+// Asks to look into a drive.
+type InspectDriveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The drive.
+	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
+	// PURPOSE_INSPECTION for what is stored, PURPOSE_FRAUD_PREVENTION for
+	// transfers as they pass.
+	Purpose Purpose `protobuf:"varint,3,opt,name=purpose,proto3,enum=residency.v1.Purpose" json:"purpose,omitempty"`
+	// Where to begin, of what is stored.
+	Offset int64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
+	// How many bytes of what is stored; 0 = to the end of the drive.
+	Length int64 `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"`
+	// The approved abuse case under which passing transfers are watched.
+	CaseId        string `protobuf:"bytes,6,opt,name=case_id,json=caseId,proto3" json:"case_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectDriveRequest) Reset() {
+	*x = InspectDriveRequest{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectDriveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectDriveRequest) ProtoMessage() {}
+
+func (x *InspectDriveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectDriveRequest.ProtoReflect.Descriptor instead.
+func (*InspectDriveRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *InspectDriveRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *InspectDriveRequest) GetDriveId() string {
+	if x != nil {
+		return x.DriveId
+	}
+	return ""
+}
+
+func (x *InspectDriveRequest) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *InspectDriveRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *InspectDriveRequest) GetLength() int64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+func (x *InspectDriveRequest) GetCaseId() string {
+	if x != nil {
+		return x.CaseId
+	}
+	return ""
+}
+
+// A piece of what was looked into.
+type InspectDriveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes: what is stored from the offset on or, under a case, what passed.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// Set under a case: which transfer the bytes belong to.
+	Passing       *PassingTransfer `protobuf:"bytes,2,opt,name=passing,proto3" json:"passing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectDriveResponse) Reset() {
+	*x = InspectDriveResponse{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectDriveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectDriveResponse) ProtoMessage() {}
+
+func (x *InspectDriveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectDriveResponse.ProtoReflect.Descriptor instead.
+func (*InspectDriveResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *InspectDriveResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *InspectDriveResponse) GetPassing() *PassingTransfer {
+	if x != nil {
+		return x.Passing
+	}
+	return nil
+}
+
+// A transfer that passed.
+type PassingTransfer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the drive was being written or read.
+	Direction TransferDirection `protobuf:"varint,1,opt,name=direction,proto3,enum=residency.v1.TransferDirection" json:"direction,omitempty"`
+	// Where in the drive the bytes are.
+	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// The decision under which the transfer runs.
+	DecisionId string `protobuf:"bytes,3,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	// How many bytes passed since the last piece without being shown, since the
+	// inspector was too slow: inspection never holds a transfer up.
+	MissedBytes   int64 `protobuf:"varint,4,opt,name=missed_bytes,json=missedBytes,proto3" json:"missed_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PassingTransfer) Reset() {
+	*x = PassingTransfer{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PassingTransfer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PassingTransfer) ProtoMessage() {}
+
+func (x *PassingTransfer) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PassingTransfer.ProtoReflect.Descriptor instead.
+func (*PassingTransfer) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PassingTransfer) GetDirection() TransferDirection {
+	if x != nil {
+		return x.Direction
+	}
+	return TransferDirection_TRANSFER_DIRECTION_UNSPECIFIED
+}
+
+func (x *PassingTransfer) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *PassingTransfer) GetDecisionId() string {
+	if x != nil {
+		return x.DecisionId
+	}
+	return ""
+}
+
+func (x *PassingTransfer) GetMissedBytes() int64 {
+	if x != nil {
+		return x.MissedBytes
+	}
+	return 0
+}
+
+// Asks to take purposes away.
+type RestrictDriveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The drive.
+	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
+	// The purposes; at least one.
+	Purposes []Purpose `protobuf:"varint,3,rep,packed,name=purposes,proto3,enum=residency.v1.Purpose" json:"purposes,omitempty"`
+	// The version that is changed; unset = whatever is there.
+	ExpectedVersion *int64 `protobuf:"varint,4,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestrictDriveRequest) Reset() {
+	*x = RestrictDriveRequest{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestrictDriveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestrictDriveRequest) ProtoMessage() {}
+
+func (x *RestrictDriveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestrictDriveRequest.ProtoReflect.Descriptor instead.
+func (*RestrictDriveRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RestrictDriveRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *RestrictDriveRequest) GetDriveId() string {
+	if x != nil {
+		return x.DriveId
+	}
+	return ""
+}
+
+func (x *RestrictDriveRequest) GetPurposes() []Purpose {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *RestrictDriveRequest) GetExpectedVersion() int64 {
+	if x != nil && x.ExpectedVersion != nil {
+		return *x.ExpectedVersion
+	}
+	return 0
+}
+
+func (x *RestrictDriveRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A restricted drive.
+type RestrictDriveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The drive.
+	Drive         *Drive `protobuf:"bytes,1,opt,name=drive,proto3" json:"drive,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestrictDriveResponse) Reset() {
+	*x = RestrictDriveResponse{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestrictDriveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestrictDriveResponse) ProtoMessage() {}
+
+func (x *RestrictDriveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestrictDriveResponse.ProtoReflect.Descriptor instead.
+func (*RestrictDriveResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RestrictDriveResponse) GetDrive() *Drive {
+	if x != nil {
+		return x.Drive
+	}
+	return nil
+}
+
+// Asks to give purposes back.
+type LiftDriveRestrictionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The drive.
+	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
+	// The purposes; at least one.
+	Purposes []Purpose `protobuf:"varint,3,rep,packed,name=purposes,proto3,enum=residency.v1.Purpose" json:"purposes,omitempty"`
+	// The version that is changed; unset = whatever is there.
+	ExpectedVersion *int64 `protobuf:"varint,4,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiftDriveRestrictionRequest) Reset() {
+	*x = LiftDriveRestrictionRequest{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiftDriveRestrictionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiftDriveRestrictionRequest) ProtoMessage() {}
+
+func (x *LiftDriveRestrictionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiftDriveRestrictionRequest.ProtoReflect.Descriptor instead.
+func (*LiftDriveRestrictionRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *LiftDriveRestrictionRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *LiftDriveRestrictionRequest) GetDriveId() string {
+	if x != nil {
+		return x.DriveId
+	}
+	return ""
+}
+
+func (x *LiftDriveRestrictionRequest) GetPurposes() []Purpose {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *LiftDriveRestrictionRequest) GetExpectedVersion() int64 {
+	if x != nil && x.ExpectedVersion != nil {
+		return *x.ExpectedVersion
+	}
+	return 0
+}
+
+func (x *LiftDriveRestrictionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A drive with fewer restrictions.
+type LiftDriveRestrictionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The drive.
+	Drive         *Drive `protobuf:"bytes,1,opt,name=drive,proto3" json:"drive,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiftDriveRestrictionResponse) Reset() {
+	*x = LiftDriveRestrictionResponse{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiftDriveRestrictionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiftDriveRestrictionResponse) ProtoMessage() {}
+
+func (x *LiftDriveRestrictionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiftDriveRestrictionResponse.ProtoReflect.Descriptor instead.
+func (*LiftDriveRestrictionResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LiftDriveRestrictionResponse) GetDrive() *Drive {
+	if x != nil {
+		return x.Drive
+	}
+	return nil
+}
+
+// A drive as it was at a moment.
+type Snapshot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The snapshot's identifier within its drive.
+	SnapshotId string `protobuf:"bytes,1,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// The drive.
+	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
+	// A name for people; account data, so it must name nobody.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The drive's version when it was taken.
+	DriveVersion int64 `protobuf:"varint,4,opt,name=drive_version,json=driveVersion,proto3" json:"drive_version,omitempty"`
+	// The drive's size in bytes.
+	SizeBytes int64 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// When it was taken.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Snapshot) Reset() {
+	*x = Snapshot{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot) ProtoMessage() {}
+
+func (x *Snapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
+func (*Snapshot) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Snapshot) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+func (x *Snapshot) GetDriveId() string {
+	if x != nil {
+		return x.DriveId
+	}
+	return ""
+}
+
+func (x *Snapshot) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Snapshot) GetDriveVersion() int64 {
+	if x != nil {
+		return x.DriveVersion
+	}
+	return 0
+}
+
+func (x *Snapshot) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *Snapshot) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// Asks to keep a drive as it is.
+type SnapshotDriveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The drive.
+	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
+	// A name for people; account data, so it must name nobody.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotDriveRequest) Reset() {
+	*x = SnapshotDriveRequest{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotDriveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotDriveRequest) ProtoMessage() {}
+
+func (x *SnapshotDriveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotDriveRequest.ProtoReflect.Descriptor instead.
+func (*SnapshotDriveRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SnapshotDriveRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *SnapshotDriveRequest) GetDriveId() string {
+	if x != nil {
+		return x.DriveId
+	}
+	return ""
+}
+
+func (x *SnapshotDriveRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SnapshotDriveRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A snapshot.
+type SnapshotDriveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The snapshot.
+	Snapshot      *Snapshot `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotDriveResponse) Reset() {
+	*x = SnapshotDriveResponse{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotDriveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotDriveResponse) ProtoMessage() {}
+
+func (x *SnapshotDriveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotDriveResponse.ProtoReflect.Descriptor instead.
+func (*SnapshotDriveResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SnapshotDriveResponse) GetSnapshot() *Snapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+// Asks for a drive's snapshots.
+type ListSnapshotsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The drive.
+	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
+	// How many at the most; 0 = 100, at most 1000.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before; empty = the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSnapshotsRequest) Reset() {
+	*x = ListSnapshotsRequest{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSnapshotsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSnapshotsRequest) ProtoMessage() {}
+
+func (x *ListSnapshotsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSnapshotsRequest.ProtoReflect.Descriptor instead.
+func (*ListSnapshotsRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListSnapshotsRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ListSnapshotsRequest) GetDriveId() string {
+	if x != nil {
+		return x.DriveId
+	}
+	return ""
+}
+
+func (x *ListSnapshotsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSnapshotsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// A page of snapshots.
+type ListSnapshotsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The snapshots.
+	Snapshots []*Snapshot `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	// Opaque; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSnapshotsResponse) Reset() {
+	*x = ListSnapshotsResponse{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSnapshotsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSnapshotsResponse) ProtoMessage() {}
+
+func (x *ListSnapshotsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSnapshotsResponse.ProtoReflect.Descriptor instead.
+func (*ListSnapshotsResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListSnapshotsResponse) GetSnapshots() []*Snapshot {
+	if x != nil {
+		return x.Snapshots
+	}
+	return nil
+}
+
+func (x *ListSnapshotsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks to put a drive back.
+type RestoreDriveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The drive.
+	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
+	// The snapshot.
+	SnapshotId string `protobuf:"bytes,3,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// The version that is changed; unset = whatever is there.
+	ExpectedVersion *int64 `protobuf:"varint,4,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreDriveRequest) Reset() {
+	*x = RestoreDriveRequest{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreDriveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreDriveRequest) ProtoMessage() {}
+
+func (x *RestoreDriveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreDriveRequest.ProtoReflect.Descriptor instead.
+func (*RestoreDriveRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RestoreDriveRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *RestoreDriveRequest) GetDriveId() string {
+	if x != nil {
+		return x.DriveId
+	}
+	return ""
+}
+
+func (x *RestoreDriveRequest) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+func (x *RestoreDriveRequest) GetExpectedVersion() int64 {
+	if x != nil && x.ExpectedVersion != nil {
+		return *x.ExpectedVersion
+	}
+	return 0
+}
+
+func (x *RestoreDriveRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A restored drive.
+type RestoreDriveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The drive.
+	Drive         *Drive `protobuf:"bytes,1,opt,name=drive,proto3" json:"drive,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreDriveResponse) Reset() {
+	*x = RestoreDriveResponse{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreDriveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreDriveResponse) ProtoMessage() {}
+
+func (x *RestoreDriveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreDriveResponse.ProtoReflect.Descriptor instead.
+func (*RestoreDriveResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RestoreDriveResponse) GetDrive() *Drive {
+	if x != nil {
+		return x.Drive
+	}
+	return nil
+}
+
+// Asks to delete a snapshot.
+type DeleteSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The drive.
+	DriveId string `protobuf:"bytes,2,opt,name=drive_id,json=driveId,proto3" json:"drive_id,omitempty"`
+	// The snapshot.
+	SnapshotId string `protobuf:"bytes,3,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSnapshotRequest) Reset() {
+	*x = DeleteSnapshotRequest{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSnapshotRequest) ProtoMessage() {}
+
+func (x *DeleteSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*DeleteSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DeleteSnapshotRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *DeleteSnapshotRequest) GetDriveId() string {
+	if x != nil {
+		return x.DriveId
+	}
+	return ""
+}
+
+func (x *DeleteSnapshotRequest) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+func (x *DeleteSnapshotRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// The snapshot is gone.
+type DeleteSnapshotResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSnapshotResponse) Reset() {
+	*x = DeleteSnapshotResponse{}
+	mi := &file_residency_v1_drive_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSnapshotResponse) ProtoMessage() {}
+
+func (x *DeleteSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_drive_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*DeleteSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_drive_service_proto_rawDescGZIP(), []int{29}
+}
+
 var File_residency_v1_drive_service_proto protoreflect.FileDescriptor
 
 const file_residency_v1_drive_service_proto_rawDesc = "" +
 	"\n" +
-	" residency/v1/drive_service.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\xe9\x01\n" +
+	" residency/v1/drive_service.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\xb1\x02\n" +
 	"\x05Drive\x12\x19\n" +
 	"\bdrive_id\x18\x01 \x01(\tR\adriveId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -940,7 +2055,8 @@ const file_residency_v1_drive_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xa1\x02\n" +
+	"updateTime\x12F\n" +
+	"\x13restricted_purposes\x18\a \x03(\x0e2\x15.residency.v1.PurposeR\x12restrictedPurposes\"\xa1\x02\n" +
 	"\x12CreateDriveRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12F\n" +
 	"\bdrive_id\x18\x02 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\adriveId\x12\x1c\n" +
@@ -995,7 +2111,94 @@ const file_residency_v1_drive_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\x13\n" +
 	"\x11_expected_version\"\x15\n" +
-	"\x13DeleteDriveResponse2\x82\x05\n" +
+	"\x13DeleteDriveResponse\"\xec\x02\n" +
+	"\x13InspectDriveRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12C\n" +
+	"\bdrive_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\adriveId\x12=\n" +
+	"\apurpose\x18\x03 \x01(\x0e2\x15.residency.v1.PurposeB\f\xbaH\x05\x82\x01\x02\x10\x01\xd0\xf3\x18\x03R\apurpose\x12\x1f\n" +
+	"\x06offset\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06offset\x12\x1f\n" +
+	"\x06length\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06length\x12D\n" +
+	"\acase_id\x18\x06 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x06caseId\"c\n" +
+	"\x14InspectDriveResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x127\n" +
+	"\apassing\x18\x02 \x01(\v2\x1d.residency.v1.PassingTransferR\apassing\"\xac\x01\n" +
+	"\x0fPassingTransfer\x12=\n" +
+	"\tdirection\x18\x01 \x01(\x0e2\x1f.residency.v1.TransferDirectionR\tdirection\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1f\n" +
+	"\vdecision_id\x18\x03 \x01(\tR\n" +
+	"decisionId\x12!\n" +
+	"\fmissed_bytes\x18\x04 \x01(\x03R\vmissedBytes\"\xea\x02\n" +
+	"\x14RestrictDriveRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12C\n" +
+	"\bdrive_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\adriveId\x12H\n" +
+	"\bpurposes\x18\x03 \x03(\x0e2\x15.residency.v1.PurposeB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\x0e\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\bpurposes\x127\n" +
+	"\x10expected_version\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x01H\x00R\x0fexpectedVersion\x88\x01\x01\x12*\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\x13\n" +
+	"\x11_expected_version\"B\n" +
+	"\x15RestrictDriveResponse\x12)\n" +
+	"\x05drive\x18\x01 \x01(\v2\x13.residency.v1.DriveR\x05drive\"\xf1\x02\n" +
+	"\x1bLiftDriveRestrictionRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12C\n" +
+	"\bdrive_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\adriveId\x12H\n" +
+	"\bpurposes\x18\x03 \x03(\x0e2\x15.residency.v1.PurposeB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\x0e\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\bpurposes\x127\n" +
+	"\x10expected_version\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x01H\x00R\x0fexpectedVersion\x88\x01\x01\x12*\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\x13\n" +
+	"\x11_expected_version\"I\n" +
+	"\x1cLiftDriveRestrictionResponse\x12)\n" +
+	"\x05drive\x18\x01 \x01(\v2\x13.residency.v1.DriveR\x05drive\"\xdb\x01\n" +
+	"\bSnapshot\x12\x1f\n" +
+	"\vsnapshot_id\x18\x01 \x01(\tR\n" +
+	"snapshotId\x12\x19\n" +
+	"\bdrive_id\x18\x02 \x01(\tR\adriveId\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12#\n" +
+	"\rdrive_version\x18\x04 \x01(\x03R\fdriveVersion\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12;\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"\xf0\x01\n" +
+	"\x14SnapshotDriveRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12C\n" +
+	"\bdrive_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\adriveId\x12\x1c\n" +
+	"\x04name\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x04name\x12*\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"K\n" +
+	"\x15SnapshotDriveResponse\x122\n" +
+	"\bsnapshot\x18\x01 \x01(\v2\x16.residency.v1.SnapshotR\bsnapshot\"\xf8\x01\n" +
+	"\x14ListSnapshotsRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12C\n" +
+	"\bdrive_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\adriveId\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"u\n" +
+	"\x15ListSnapshotsResponse\x124\n" +
+	"\tsnapshots\x18\x01 \x03(\v2\x16.residency.v1.SnapshotR\tsnapshots\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xea\x02\n" +
+	"\x13RestoreDriveRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12C\n" +
+	"\bdrive_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\adriveId\x12I\n" +
+	"\vsnapshot_id\x18\x03 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\n" +
+	"snapshotId\x127\n" +
+	"\x10expected_version\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x01H\x00R\x0fexpectedVersion\x88\x01\x01\x12*\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\x13\n" +
+	"\x11_expected_version\"A\n" +
+	"\x14RestoreDriveResponse\x12)\n" +
+	"\x05drive\x18\x01 \x01(\v2\x13.residency.v1.DriveR\x05drive\"\x9e\x02\n" +
+	"\x15DeleteSnapshotRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12C\n" +
+	"\bdrive_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\adriveId\x12I\n" +
+	"\vsnapshot_id\x18\x03 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\n" +
+	"snapshotId\x12*\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x18\n" +
+	"\x16DeleteSnapshotResponse*r\n" +
+	"\x11TransferDirection\x12\"\n" +
+	"\x1eTRANSFER_DIRECTION_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18TRANSFER_DIRECTION_WRITE\x10\x01\x12\x1b\n" +
+	"\x17TRANSFER_DIRECTION_READ\x10\x022\xb6\v\n" +
 	"\fDriveService\x12j\n" +
 	"\vCreateDrive\x12 .residency.v1.CreateDriveRequest\x1a!.residency.v1.CreateDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x12`\n" +
 	"\bGetDrive\x12\x1d.residency.v1.GetDriveRequest\x1a\x1e.residency.v1.GetDriveResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x12f\n" +
@@ -1004,7 +2207,14 @@ const file_residency_v1_drive_service_proto_rawDesc = "" +
 	"\n" +
 	"WriteDrive\x12\x1f.residency.v1.WriteDriveRequest\x1a .residency.v1.WriteDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x02\x1a\fdrives.write(\x01\x12e\n" +
 	"\tReadDrive\x12\x1e.residency.v1.ReadDriveRequest\x1a\x1f.residency.v1.ReadDriveResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x02\x1a\vdrives.read0\x01\x12j\n" +
-	"\vDeleteDrive\x12 .residency.v1.DeleteDriveRequest\x1a!.residency.v1.DeleteDriveResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x03\x1a\fdrives.writeB\xc3\x01\n" +
+	"\vDeleteDrive\x12 .residency.v1.DeleteDriveRequest\x1a!.residency.v1.DeleteDriveResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x03\x1a\fdrives.write\x12q\n" +
+	"\fInspectDrive\x12!.residency.v1.InspectDriveRequest\x1a\".residency.v1.InspectDriveResponse\"\x18\xca\xf3\x18\x14\b\x05\x10\x02\x1a\x0edrives.inspect0\x01\x12p\n" +
+	"\rRestrictDrive\x12\".residency.v1.RestrictDriveRequest\x1a#.residency.v1.RestrictDriveResponse\"\x16\xca\xf3\x18\x12\b\a\x10\x02\x1a\fdrives.write\x12\x85\x01\n" +
+	"\x14LiftDriveRestriction\x12).residency.v1.LiftDriveRestrictionRequest\x1a*.residency.v1.LiftDriveRestrictionResponse\"\x16\xca\xf3\x18\x12\b\a\x10\x02\x1a\fdrives.write\x12p\n" +
+	"\rSnapshotDrive\x12\".residency.v1.SnapshotDriveRequest\x1a#.residency.v1.SnapshotDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x12o\n" +
+	"\rListSnapshots\x12\".residency.v1.ListSnapshotsRequest\x1a#.residency.v1.ListSnapshotsResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x12m\n" +
+	"\fRestoreDrive\x12!.residency.v1.RestoreDriveRequest\x1a\".residency.v1.RestoreDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x12s\n" +
+	"\x0eDeleteSnapshot\x12#.residency.v1.DeleteSnapshotRequest\x1a$.residency.v1.DeleteSnapshotResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x03\x1a\fdrives.writeB\xc3\x01\n" +
 	"\x19dev.domicile.residency.v1B\x11DriveServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (
@@ -1019,51 +2229,95 @@ func file_residency_v1_drive_service_proto_rawDescGZIP() []byte {
 	return file_residency_v1_drive_service_proto_rawDescData
 }
 
-var file_residency_v1_drive_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_residency_v1_drive_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_residency_v1_drive_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_residency_v1_drive_service_proto_goTypes = []any{
-	(*Drive)(nil),                 // 0: residency.v1.Drive
-	(*CreateDriveRequest)(nil),    // 1: residency.v1.CreateDriveRequest
-	(*CreateDriveResponse)(nil),   // 2: residency.v1.CreateDriveResponse
-	(*GetDriveRequest)(nil),       // 3: residency.v1.GetDriveRequest
-	(*GetDriveResponse)(nil),      // 4: residency.v1.GetDriveResponse
-	(*ListDrivesRequest)(nil),     // 5: residency.v1.ListDrivesRequest
-	(*ListDrivesResponse)(nil),    // 6: residency.v1.ListDrivesResponse
-	(*WriteDriveHeader)(nil),      // 7: residency.v1.WriteDriveHeader
-	(*WriteDriveRequest)(nil),     // 8: residency.v1.WriteDriveRequest
-	(*WriteDriveResponse)(nil),    // 9: residency.v1.WriteDriveResponse
-	(*ReadDriveRequest)(nil),      // 10: residency.v1.ReadDriveRequest
-	(*ReadDriveResponse)(nil),     // 11: residency.v1.ReadDriveResponse
-	(*DeleteDriveRequest)(nil),    // 12: residency.v1.DeleteDriveRequest
-	(*DeleteDriveResponse)(nil),   // 13: residency.v1.DeleteDriveResponse
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(Purpose)(0),                  // 15: residency.v1.Purpose
+	(TransferDirection)(0),               // 0: residency.v1.TransferDirection
+	(*Drive)(nil),                        // 1: residency.v1.Drive
+	(*CreateDriveRequest)(nil),           // 2: residency.v1.CreateDriveRequest
+	(*CreateDriveResponse)(nil),          // 3: residency.v1.CreateDriveResponse
+	(*GetDriveRequest)(nil),              // 4: residency.v1.GetDriveRequest
+	(*GetDriveResponse)(nil),             // 5: residency.v1.GetDriveResponse
+	(*ListDrivesRequest)(nil),            // 6: residency.v1.ListDrivesRequest
+	(*ListDrivesResponse)(nil),           // 7: residency.v1.ListDrivesResponse
+	(*WriteDriveHeader)(nil),             // 8: residency.v1.WriteDriveHeader
+	(*WriteDriveRequest)(nil),            // 9: residency.v1.WriteDriveRequest
+	(*WriteDriveResponse)(nil),           // 10: residency.v1.WriteDriveResponse
+	(*ReadDriveRequest)(nil),             // 11: residency.v1.ReadDriveRequest
+	(*ReadDriveResponse)(nil),            // 12: residency.v1.ReadDriveResponse
+	(*DeleteDriveRequest)(nil),           // 13: residency.v1.DeleteDriveRequest
+	(*DeleteDriveResponse)(nil),          // 14: residency.v1.DeleteDriveResponse
+	(*InspectDriveRequest)(nil),          // 15: residency.v1.InspectDriveRequest
+	(*InspectDriveResponse)(nil),         // 16: residency.v1.InspectDriveResponse
+	(*PassingTransfer)(nil),              // 17: residency.v1.PassingTransfer
+	(*RestrictDriveRequest)(nil),         // 18: residency.v1.RestrictDriveRequest
+	(*RestrictDriveResponse)(nil),        // 19: residency.v1.RestrictDriveResponse
+	(*LiftDriveRestrictionRequest)(nil),  // 20: residency.v1.LiftDriveRestrictionRequest
+	(*LiftDriveRestrictionResponse)(nil), // 21: residency.v1.LiftDriveRestrictionResponse
+	(*Snapshot)(nil),                     // 22: residency.v1.Snapshot
+	(*SnapshotDriveRequest)(nil),         // 23: residency.v1.SnapshotDriveRequest
+	(*SnapshotDriveResponse)(nil),        // 24: residency.v1.SnapshotDriveResponse
+	(*ListSnapshotsRequest)(nil),         // 25: residency.v1.ListSnapshotsRequest
+	(*ListSnapshotsResponse)(nil),        // 26: residency.v1.ListSnapshotsResponse
+	(*RestoreDriveRequest)(nil),          // 27: residency.v1.RestoreDriveRequest
+	(*RestoreDriveResponse)(nil),         // 28: residency.v1.RestoreDriveResponse
+	(*DeleteSnapshotRequest)(nil),        // 29: residency.v1.DeleteSnapshotRequest
+	(*DeleteSnapshotResponse)(nil),       // 30: residency.v1.DeleteSnapshotResponse
+	(*timestamppb.Timestamp)(nil),        // 31: google.protobuf.Timestamp
+	(Purpose)(0),                         // 32: residency.v1.Purpose
 }
 var file_residency_v1_drive_service_proto_depIdxs = []int32{
-	14, // 0: residency.v1.Drive.create_time:type_name -> google.protobuf.Timestamp
-	14, // 1: residency.v1.Drive.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: residency.v1.CreateDriveResponse.drive:type_name -> residency.v1.Drive
-	0,  // 3: residency.v1.GetDriveResponse.drive:type_name -> residency.v1.Drive
-	0,  // 4: residency.v1.ListDrivesResponse.drives:type_name -> residency.v1.Drive
-	15, // 5: residency.v1.WriteDriveHeader.purpose:type_name -> residency.v1.Purpose
-	7,  // 6: residency.v1.WriteDriveRequest.header:type_name -> residency.v1.WriteDriveHeader
-	15, // 7: residency.v1.ReadDriveRequest.purpose:type_name -> residency.v1.Purpose
-	1,  // 8: residency.v1.DriveService.CreateDrive:input_type -> residency.v1.CreateDriveRequest
-	3,  // 9: residency.v1.DriveService.GetDrive:input_type -> residency.v1.GetDriveRequest
-	5,  // 10: residency.v1.DriveService.ListDrives:input_type -> residency.v1.ListDrivesRequest
-	8,  // 11: residency.v1.DriveService.WriteDrive:input_type -> residency.v1.WriteDriveRequest
-	10, // 12: residency.v1.DriveService.ReadDrive:input_type -> residency.v1.ReadDriveRequest
-	12, // 13: residency.v1.DriveService.DeleteDrive:input_type -> residency.v1.DeleteDriveRequest
-	2,  // 14: residency.v1.DriveService.CreateDrive:output_type -> residency.v1.CreateDriveResponse
-	4,  // 15: residency.v1.DriveService.GetDrive:output_type -> residency.v1.GetDriveResponse
-	6,  // 16: residency.v1.DriveService.ListDrives:output_type -> residency.v1.ListDrivesResponse
-	9,  // 17: residency.v1.DriveService.WriteDrive:output_type -> residency.v1.WriteDriveResponse
-	11, // 18: residency.v1.DriveService.ReadDrive:output_type -> residency.v1.ReadDriveResponse
-	13, // 19: residency.v1.DriveService.DeleteDrive:output_type -> residency.v1.DeleteDriveResponse
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	31, // 0: residency.v1.Drive.create_time:type_name -> google.protobuf.Timestamp
+	31, // 1: residency.v1.Drive.update_time:type_name -> google.protobuf.Timestamp
+	32, // 2: residency.v1.Drive.restricted_purposes:type_name -> residency.v1.Purpose
+	1,  // 3: residency.v1.CreateDriveResponse.drive:type_name -> residency.v1.Drive
+	1,  // 4: residency.v1.GetDriveResponse.drive:type_name -> residency.v1.Drive
+	1,  // 5: residency.v1.ListDrivesResponse.drives:type_name -> residency.v1.Drive
+	32, // 6: residency.v1.WriteDriveHeader.purpose:type_name -> residency.v1.Purpose
+	8,  // 7: residency.v1.WriteDriveRequest.header:type_name -> residency.v1.WriteDriveHeader
+	32, // 8: residency.v1.ReadDriveRequest.purpose:type_name -> residency.v1.Purpose
+	32, // 9: residency.v1.InspectDriveRequest.purpose:type_name -> residency.v1.Purpose
+	17, // 10: residency.v1.InspectDriveResponse.passing:type_name -> residency.v1.PassingTransfer
+	0,  // 11: residency.v1.PassingTransfer.direction:type_name -> residency.v1.TransferDirection
+	32, // 12: residency.v1.RestrictDriveRequest.purposes:type_name -> residency.v1.Purpose
+	1,  // 13: residency.v1.RestrictDriveResponse.drive:type_name -> residency.v1.Drive
+	32, // 14: residency.v1.LiftDriveRestrictionRequest.purposes:type_name -> residency.v1.Purpose
+	1,  // 15: residency.v1.LiftDriveRestrictionResponse.drive:type_name -> residency.v1.Drive
+	31, // 16: residency.v1.Snapshot.create_time:type_name -> google.protobuf.Timestamp
+	22, // 17: residency.v1.SnapshotDriveResponse.snapshot:type_name -> residency.v1.Snapshot
+	22, // 18: residency.v1.ListSnapshotsResponse.snapshots:type_name -> residency.v1.Snapshot
+	1,  // 19: residency.v1.RestoreDriveResponse.drive:type_name -> residency.v1.Drive
+	2,  // 20: residency.v1.DriveService.CreateDrive:input_type -> residency.v1.CreateDriveRequest
+	4,  // 21: residency.v1.DriveService.GetDrive:input_type -> residency.v1.GetDriveRequest
+	6,  // 22: residency.v1.DriveService.ListDrives:input_type -> residency.v1.ListDrivesRequest
+	9,  // 23: residency.v1.DriveService.WriteDrive:input_type -> residency.v1.WriteDriveRequest
+	11, // 24: residency.v1.DriveService.ReadDrive:input_type -> residency.v1.ReadDriveRequest
+	13, // 25: residency.v1.DriveService.DeleteDrive:input_type -> residency.v1.DeleteDriveRequest
+	15, // 26: residency.v1.DriveService.InspectDrive:input_type -> residency.v1.InspectDriveRequest
+	18, // 27: residency.v1.DriveService.RestrictDrive:input_type -> residency.v1.RestrictDriveRequest
+	20, // 28: residency.v1.DriveService.LiftDriveRestriction:input_type -> residency.v1.LiftDriveRestrictionRequest
+	23, // 29: residency.v1.DriveService.SnapshotDrive:input_type -> residency.v1.SnapshotDriveRequest
+	25, // 30: residency.v1.DriveService.ListSnapshots:input_type -> residency.v1.ListSnapshotsRequest
+	27, // 31: residency.v1.DriveService.RestoreDrive:input_type -> residency.v1.RestoreDriveRequest
+	29, // 32: residency.v1.DriveService.DeleteSnapshot:input_type -> residency.v1.DeleteSnapshotRequest
+	3,  // 33: residency.v1.DriveService.CreateDrive:output_type -> residency.v1.CreateDriveResponse
+	5,  // 34: residency.v1.DriveService.GetDrive:output_type -> residency.v1.GetDriveResponse
+	7,  // 35: residency.v1.DriveService.ListDrives:output_type -> residency.v1.ListDrivesResponse
+	10, // 36: residency.v1.DriveService.WriteDrive:output_type -> residency.v1.WriteDriveResponse
+	12, // 37: residency.v1.DriveService.ReadDrive:output_type -> residency.v1.ReadDriveResponse
+	14, // 38: residency.v1.DriveService.DeleteDrive:output_type -> residency.v1.DeleteDriveResponse
+	16, // 39: residency.v1.DriveService.InspectDrive:output_type -> residency.v1.InspectDriveResponse
+	19, // 40: residency.v1.DriveService.RestrictDrive:output_type -> residency.v1.RestrictDriveResponse
+	21, // 41: residency.v1.DriveService.LiftDriveRestriction:output_type -> residency.v1.LiftDriveRestrictionResponse
+	24, // 42: residency.v1.DriveService.SnapshotDrive:output_type -> residency.v1.SnapshotDriveResponse
+	26, // 43: residency.v1.DriveService.ListSnapshots:output_type -> residency.v1.ListSnapshotsResponse
+	28, // 44: residency.v1.DriveService.RestoreDrive:output_type -> residency.v1.RestoreDriveResponse
+	30, // 45: residency.v1.DriveService.DeleteSnapshot:output_type -> residency.v1.DeleteSnapshotResponse
+	33, // [33:46] is the sub-list for method output_type
+	20, // [20:33] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_residency_v1_drive_service_proto_init() }
@@ -1077,18 +2331,22 @@ func file_residency_v1_drive_service_proto_init() {
 		(*WriteDriveRequest_Data)(nil),
 	}
 	file_residency_v1_drive_service_proto_msgTypes[12].OneofWrappers = []any{}
+	file_residency_v1_drive_service_proto_msgTypes[17].OneofWrappers = []any{}
+	file_residency_v1_drive_service_proto_msgTypes[19].OneofWrappers = []any{}
+	file_residency_v1_drive_service_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_residency_v1_drive_service_proto_rawDesc), len(file_residency_v1_drive_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      1,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_residency_v1_drive_service_proto_goTypes,
 		DependencyIndexes: file_residency_v1_drive_service_proto_depIdxs,
+		EnumInfos:         file_residency_v1_drive_service_proto_enumTypes,
 		MessageInfos:      file_residency_v1_drive_service_proto_msgTypes,
 	}.Build()
 	File_residency_v1_drive_service_proto = out.File

@@ -19,12 +19,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DriveService_CreateDrive_FullMethodName = "/residency.v1.DriveService/CreateDrive"
-	DriveService_GetDrive_FullMethodName    = "/residency.v1.DriveService/GetDrive"
-	DriveService_ListDrives_FullMethodName  = "/residency.v1.DriveService/ListDrives"
-	DriveService_WriteDrive_FullMethodName  = "/residency.v1.DriveService/WriteDrive"
-	DriveService_ReadDrive_FullMethodName   = "/residency.v1.DriveService/ReadDrive"
-	DriveService_DeleteDrive_FullMethodName = "/residency.v1.DriveService/DeleteDrive"
+	DriveService_CreateDrive_FullMethodName          = "/residency.v1.DriveService/CreateDrive"
+	DriveService_GetDrive_FullMethodName             = "/residency.v1.DriveService/GetDrive"
+	DriveService_ListDrives_FullMethodName           = "/residency.v1.DriveService/ListDrives"
+	DriveService_WriteDrive_FullMethodName           = "/residency.v1.DriveService/WriteDrive"
+	DriveService_ReadDrive_FullMethodName            = "/residency.v1.DriveService/ReadDrive"
+	DriveService_DeleteDrive_FullMethodName          = "/residency.v1.DriveService/DeleteDrive"
+	DriveService_InspectDrive_FullMethodName         = "/residency.v1.DriveService/InspectDrive"
+	DriveService_RestrictDrive_FullMethodName        = "/residency.v1.DriveService/RestrictDrive"
+	DriveService_LiftDriveRestriction_FullMethodName = "/residency.v1.DriveService/LiftDriveRestriction"
+	DriveService_SnapshotDrive_FullMethodName        = "/residency.v1.DriveService/SnapshotDrive"
+	DriveService_ListSnapshots_FullMethodName        = "/residency.v1.DriveService/ListSnapshots"
+	DriveService_RestoreDrive_FullMethodName         = "/residency.v1.DriveService/RestoreDrive"
+	DriveService_DeleteSnapshot_FullMethodName       = "/residency.v1.DriveService/DeleteSnapshot"
 )
 
 // DriveServiceClient is the client API for DriveService service.
@@ -53,6 +60,28 @@ type DriveServiceClient interface {
 	ReadDrive(ctx context.Context, in *ReadDriveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadDriveResponse], error)
 	// Deletes a drive. Its key is destroyed at once, its bytes are swept after.
 	DeleteDrive(ctx context.Context, in *DeleteDriveRequest, opts ...grpc.CallOption) (*DeleteDriveResponse, error)
+	// Looks into a drive. For PURPOSE_INSPECTION it reads what is stored, with the
+	// tenant's recorded permission alone (clause no-inspection). For
+	// PURPOSE_FRAUD_PREVENTION it watches transfers of the drive as they pass this
+	// gateway, under an approved abuse case (clause aup-inspection), and never
+	// reads what is stored. Errors: NOT_FOUND, INSPECTION_PERMISSION_REQUIRED.
+	InspectDrive(ctx context.Context, in *InspectDriveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InspectDriveResponse], error)
+	// Takes purposes away from what is stored on a drive (clause change-use).
+	// Errors: NOT_FOUND, VERSION_MISMATCH, PURPOSE_NOT_PERMITTED where the policy
+	// has no such right.
+	RestrictDrive(ctx context.Context, in *RestrictDriveRequest, opts ...grpc.CallOption) (*RestrictDriveResponse, error)
+	// Gives purposes back that were taken away. Errors: as RestrictDrive.
+	LiftDriveRestriction(ctx context.Context, in *LiftDriveRestrictionRequest, opts ...grpc.CallOption) (*LiftDriveRestrictionResponse, error)
+	// Keeps a drive as it is now under a name. It copies no bytes; the bytes stay
+	// in the home region. Errors: NOT_FOUND, QUOTA_EXCEEDED.
+	SnapshotDrive(ctx context.Context, in *SnapshotDriveRequest, opts ...grpc.CallOption) (*SnapshotDriveResponse, error)
+	// Lists a drive's snapshots, newest first. Errors: NOT_FOUND.
+	ListSnapshots(ctx context.Context, in *ListSnapshotsRequest, opts ...grpc.CallOption) (*ListSnapshotsResponse, error)
+	// Puts a drive back to a snapshot, in one step. The snapshot stays. Errors:
+	// NOT_FOUND, VERSION_MISMATCH.
+	RestoreDrive(ctx context.Context, in *RestoreDriveRequest, opts ...grpc.CallOption) (*RestoreDriveResponse, error)
+	// Deletes a snapshot. What nothing else holds is swept after. Errors: NOT_FOUND.
+	DeleteSnapshot(ctx context.Context, in *DeleteSnapshotRequest, opts ...grpc.CallOption) (*DeleteSnapshotResponse, error)
 }
 
 type driveServiceClient struct {
@@ -135,6 +164,85 @@ func (c *driveServiceClient) DeleteDrive(ctx context.Context, in *DeleteDriveReq
 	return out, nil
 }
 
+func (c *driveServiceClient) InspectDrive(ctx context.Context, in *InspectDriveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InspectDriveResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DriveService_ServiceDesc.Streams[2], DriveService_InspectDrive_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[InspectDriveRequest, InspectDriveResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DriveService_InspectDriveClient = grpc.ServerStreamingClient[InspectDriveResponse]
+
+func (c *driveServiceClient) RestrictDrive(ctx context.Context, in *RestrictDriveRequest, opts ...grpc.CallOption) (*RestrictDriveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestrictDriveResponse)
+	err := c.cc.Invoke(ctx, DriveService_RestrictDrive_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driveServiceClient) LiftDriveRestriction(ctx context.Context, in *LiftDriveRestrictionRequest, opts ...grpc.CallOption) (*LiftDriveRestrictionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LiftDriveRestrictionResponse)
+	err := c.cc.Invoke(ctx, DriveService_LiftDriveRestriction_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driveServiceClient) SnapshotDrive(ctx context.Context, in *SnapshotDriveRequest, opts ...grpc.CallOption) (*SnapshotDriveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SnapshotDriveResponse)
+	err := c.cc.Invoke(ctx, DriveService_SnapshotDrive_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driveServiceClient) ListSnapshots(ctx context.Context, in *ListSnapshotsRequest, opts ...grpc.CallOption) (*ListSnapshotsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSnapshotsResponse)
+	err := c.cc.Invoke(ctx, DriveService_ListSnapshots_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driveServiceClient) RestoreDrive(ctx context.Context, in *RestoreDriveRequest, opts ...grpc.CallOption) (*RestoreDriveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreDriveResponse)
+	err := c.cc.Invoke(ctx, DriveService_RestoreDrive_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driveServiceClient) DeleteSnapshot(ctx context.Context, in *DeleteSnapshotRequest, opts ...grpc.CallOption) (*DeleteSnapshotResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteSnapshotResponse)
+	err := c.cc.Invoke(ctx, DriveService_DeleteSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DriveServiceServer is the server API for DriveService service.
 // All implementations must embed UnimplementedDriveServiceServer
 // for forward compatibility.
@@ -161,6 +269,28 @@ type DriveServiceServer interface {
 	ReadDrive(*ReadDriveRequest, grpc.ServerStreamingServer[ReadDriveResponse]) error
 	// Deletes a drive. Its key is destroyed at once, its bytes are swept after.
 	DeleteDrive(context.Context, *DeleteDriveRequest) (*DeleteDriveResponse, error)
+	// Looks into a drive. For PURPOSE_INSPECTION it reads what is stored, with the
+	// tenant's recorded permission alone (clause no-inspection). For
+	// PURPOSE_FRAUD_PREVENTION it watches transfers of the drive as they pass this
+	// gateway, under an approved abuse case (clause aup-inspection), and never
+	// reads what is stored. Errors: NOT_FOUND, INSPECTION_PERMISSION_REQUIRED.
+	InspectDrive(*InspectDriveRequest, grpc.ServerStreamingServer[InspectDriveResponse]) error
+	// Takes purposes away from what is stored on a drive (clause change-use).
+	// Errors: NOT_FOUND, VERSION_MISMATCH, PURPOSE_NOT_PERMITTED where the policy
+	// has no such right.
+	RestrictDrive(context.Context, *RestrictDriveRequest) (*RestrictDriveResponse, error)
+	// Gives purposes back that were taken away. Errors: as RestrictDrive.
+	LiftDriveRestriction(context.Context, *LiftDriveRestrictionRequest) (*LiftDriveRestrictionResponse, error)
+	// Keeps a drive as it is now under a name. It copies no bytes; the bytes stay
+	// in the home region. Errors: NOT_FOUND, QUOTA_EXCEEDED.
+	SnapshotDrive(context.Context, *SnapshotDriveRequest) (*SnapshotDriveResponse, error)
+	// Lists a drive's snapshots, newest first. Errors: NOT_FOUND.
+	ListSnapshots(context.Context, *ListSnapshotsRequest) (*ListSnapshotsResponse, error)
+	// Puts a drive back to a snapshot, in one step. The snapshot stays. Errors:
+	// NOT_FOUND, VERSION_MISMATCH.
+	RestoreDrive(context.Context, *RestoreDriveRequest) (*RestoreDriveResponse, error)
+	// Deletes a snapshot. What nothing else holds is swept after. Errors: NOT_FOUND.
+	DeleteSnapshot(context.Context, *DeleteSnapshotRequest) (*DeleteSnapshotResponse, error)
 	mustEmbedUnimplementedDriveServiceServer()
 }
 
@@ -188,6 +318,27 @@ func (UnimplementedDriveServiceServer) ReadDrive(*ReadDriveRequest, grpc.ServerS
 }
 func (UnimplementedDriveServiceServer) DeleteDrive(context.Context, *DeleteDriveRequest) (*DeleteDriveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteDrive not implemented")
+}
+func (UnimplementedDriveServiceServer) InspectDrive(*InspectDriveRequest, grpc.ServerStreamingServer[InspectDriveResponse]) error {
+	return status.Error(codes.Unimplemented, "method InspectDrive not implemented")
+}
+func (UnimplementedDriveServiceServer) RestrictDrive(context.Context, *RestrictDriveRequest) (*RestrictDriveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestrictDrive not implemented")
+}
+func (UnimplementedDriveServiceServer) LiftDriveRestriction(context.Context, *LiftDriveRestrictionRequest) (*LiftDriveRestrictionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LiftDriveRestriction not implemented")
+}
+func (UnimplementedDriveServiceServer) SnapshotDrive(context.Context, *SnapshotDriveRequest) (*SnapshotDriveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SnapshotDrive not implemented")
+}
+func (UnimplementedDriveServiceServer) ListSnapshots(context.Context, *ListSnapshotsRequest) (*ListSnapshotsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSnapshots not implemented")
+}
+func (UnimplementedDriveServiceServer) RestoreDrive(context.Context, *RestoreDriveRequest) (*RestoreDriveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreDrive not implemented")
+}
+func (UnimplementedDriveServiceServer) DeleteSnapshot(context.Context, *DeleteSnapshotRequest) (*DeleteSnapshotResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSnapshot not implemented")
 }
 func (UnimplementedDriveServiceServer) mustEmbedUnimplementedDriveServiceServer() {}
 func (UnimplementedDriveServiceServer) testEmbeddedByValue()                      {}
@@ -300,6 +451,125 @@ func _DriveService_DeleteDrive_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DriveService_InspectDrive_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(InspectDriveRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DriveServiceServer).InspectDrive(m, &grpc.GenericServerStream[InspectDriveRequest, InspectDriveResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DriveService_InspectDriveServer = grpc.ServerStreamingServer[InspectDriveResponse]
+
+func _DriveService_RestrictDrive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestrictDriveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriveServiceServer).RestrictDrive(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriveService_RestrictDrive_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriveServiceServer).RestrictDrive(ctx, req.(*RestrictDriveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DriveService_LiftDriveRestriction_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LiftDriveRestrictionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriveServiceServer).LiftDriveRestriction(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriveService_LiftDriveRestriction_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriveServiceServer).LiftDriveRestriction(ctx, req.(*LiftDriveRestrictionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DriveService_SnapshotDrive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SnapshotDriveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriveServiceServer).SnapshotDrive(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriveService_SnapshotDrive_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriveServiceServer).SnapshotDrive(ctx, req.(*SnapshotDriveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DriveService_ListSnapshots_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSnapshotsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriveServiceServer).ListSnapshots(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriveService_ListSnapshots_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriveServiceServer).ListSnapshots(ctx, req.(*ListSnapshotsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DriveService_RestoreDrive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreDriveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriveServiceServer).RestoreDrive(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriveService_RestoreDrive_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriveServiceServer).RestoreDrive(ctx, req.(*RestoreDriveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DriveService_DeleteSnapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteSnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriveServiceServer).DeleteSnapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriveService_DeleteSnapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriveServiceServer).DeleteSnapshot(ctx, req.(*DeleteSnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DriveService_ServiceDesc is the grpc.ServiceDesc for DriveService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -323,6 +593,30 @@ var DriveService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "DeleteDrive",
 			Handler:    _DriveService_DeleteDrive_Handler,
 		},
+		{
+			MethodName: "RestrictDrive",
+			Handler:    _DriveService_RestrictDrive_Handler,
+		},
+		{
+			MethodName: "LiftDriveRestriction",
+			Handler:    _DriveService_LiftDriveRestriction_Handler,
+		},
+		{
+			MethodName: "SnapshotDrive",
+			Handler:    _DriveService_SnapshotDrive_Handler,
+		},
+		{
+			MethodName: "ListSnapshots",
+			Handler:    _DriveService_ListSnapshots_Handler,
+		},
+		{
+			MethodName: "RestoreDrive",
+			Handler:    _DriveService_RestoreDrive_Handler,
+		},
+		{
+			MethodName: "DeleteSnapshot",
+			Handler:    _DriveService_DeleteSnapshot_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -333,6 +627,11 @@ var DriveService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ReadDrive",
 			Handler:       _DriveService_ReadDrive_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "InspectDrive",
+			Handler:       _DriveService_InspectDrive_Handler,
 			ServerStreams: true,
 		},
 	},

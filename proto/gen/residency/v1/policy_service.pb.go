@@ -24,6 +24,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether a change permits more or less.
+type ChangeDirection int32
+
+const (
+	// Not stated.
+	ChangeDirection_CHANGE_DIRECTION_UNSPECIFIED ChangeDirection = 0
+	// What was refused may be permitted, or less is required.
+	ChangeDirection_CHANGE_DIRECTION_LOOSER ChangeDirection = 1
+	// What was permitted is refused, or more is required.
+	ChangeDirection_CHANGE_DIRECTION_STRICTER ChangeDirection = 2
+	// Something else is required, or another clause decides.
+	ChangeDirection_CHANGE_DIRECTION_OTHER ChangeDirection = 3
+)
+
+// Enum value maps for ChangeDirection.
+var (
+	ChangeDirection_name = map[int32]string{
+		0: "CHANGE_DIRECTION_UNSPECIFIED",
+		1: "CHANGE_DIRECTION_LOOSER",
+		2: "CHANGE_DIRECTION_STRICTER",
+		3: "CHANGE_DIRECTION_OTHER",
+	}
+	ChangeDirection_value = map[string]int32{
+		"CHANGE_DIRECTION_UNSPECIFIED": 0,
+		"CHANGE_DIRECTION_LOOSER":      1,
+		"CHANGE_DIRECTION_STRICTER":    2,
+		"CHANGE_DIRECTION_OTHER":       3,
+	}
+)
+
+func (x ChangeDirection) Enum() *ChangeDirection {
+	p := new(ChangeDirection)
+	*p = x
+	return p
+}
+
+func (x ChangeDirection) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChangeDirection) Descriptor() protoreflect.EnumDescriptor {
+	return file_residency_v1_policy_service_proto_enumTypes[0].Descriptor()
+}
+
+func (ChangeDirection) Type() protoreflect.EnumType {
+	return &file_residency_v1_policy_service_proto_enumTypes[0]
+}
+
+func (x ChangeDirection) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChangeDirection.Descriptor instead.
+func (ChangeDirection) EnumDescriptor() ([]byte, []int) {
+	return file_residency_v1_policy_service_proto_rawDescGZIP(), []int{0}
+}
+
 // One version of a region's privacy policy.
 type Policy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -682,6 +739,386 @@ func (x *Requirement) GetRemedy() string {
 	return ""
 }
 
+// Asks for the difference between two versions.
+type ComparePoliciesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The region.
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// The earlier version; empty = the one in force now.
+	FromVersion string `protobuf:"bytes,2,opt,name=from_version,json=fromVersion,proto3" json:"from_version,omitempty"`
+	// The later version.
+	//
+	// Types that are valid to be assigned to To:
+	//
+	//	*ComparePoliciesRequest_ToVersion
+	//	*ComparePoliciesRequest_Candidate
+	To            isComparePoliciesRequest_To `protobuf_oneof:"to"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ComparePoliciesRequest) Reset() {
+	*x = ComparePoliciesRequest{}
+	mi := &file_residency_v1_policy_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComparePoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComparePoliciesRequest) ProtoMessage() {}
+
+func (x *ComparePoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_policy_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComparePoliciesRequest.ProtoReflect.Descriptor instead.
+func (*ComparePoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_policy_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ComparePoliciesRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *ComparePoliciesRequest) GetFromVersion() string {
+	if x != nil {
+		return x.FromVersion
+	}
+	return ""
+}
+
+func (x *ComparePoliciesRequest) GetTo() isComparePoliciesRequest_To {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ComparePoliciesRequest) GetToVersion() string {
+	if x != nil {
+		if x, ok := x.To.(*ComparePoliciesRequest_ToVersion); ok {
+			return x.ToVersion
+		}
+	}
+	return ""
+}
+
+func (x *ComparePoliciesRequest) GetCandidate() []byte {
+	if x != nil {
+		if x, ok := x.To.(*ComparePoliciesRequest_Candidate); ok {
+			return x.Candidate
+		}
+	}
+	return nil
+}
+
+type isComparePoliciesRequest_To interface {
+	isComparePoliciesRequest_To()
+}
+
+type ComparePoliciesRequest_ToVersion struct {
+	// One that the gateway has.
+	ToVersion string `protobuf:"bytes,3,opt,name=to_version,json=toVersion,proto3,oneof"`
+}
+
+type ComparePoliciesRequest_Candidate struct {
+	// A policy file that is not in force anywhere yet.
+	Candidate []byte `protobuf:"bytes,4,opt,name=candidate,proto3,oneof"`
+}
+
+func (*ComparePoliciesRequest_ToVersion) isComparePoliciesRequest_To() {}
+
+func (*ComparePoliciesRequest_Candidate) isComparePoliciesRequest_To() {}
+
+// The difference.
+type ComparePoliciesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The earlier version.
+	FromVersion string `protobuf:"bytes,1,opt,name=from_version,json=fromVersion,proto3" json:"from_version,omitempty"`
+	// The later version.
+	ToVersion string `protobuf:"bytes,2,opt,name=to_version,json=toVersion,proto3" json:"to_version,omitempty"`
+	// From when the later version applies.
+	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
+	// How many decisions were compared.
+	Compared int64 `protobuf:"varint,4,opt,name=compared,proto3" json:"compared,omitempty"`
+	// How many of them differ.
+	Changed int64 `protobuf:"varint,5,opt,name=changed,proto3" json:"changed,omitempty"`
+	// The differences, grouped; accesses that change in the same way are one.
+	Changes []*PolicyChange `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The consents that the later version voids: recorded ones of these shapes
+	// stand as CONSENT_STATE_SUPERSEDED once it is in force.
+	Voided []*VoidedConsents `protobuf:"bytes,7,rep,name=voided,proto3" json:"voided,omitempty"`
+	// The same as text, for people.
+	Summary       string `protobuf:"bytes,8,opt,name=summary,proto3" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ComparePoliciesResponse) Reset() {
+	*x = ComparePoliciesResponse{}
+	mi := &file_residency_v1_policy_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComparePoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComparePoliciesResponse) ProtoMessage() {}
+
+func (x *ComparePoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_policy_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComparePoliciesResponse.ProtoReflect.Descriptor instead.
+func (*ComparePoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_policy_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ComparePoliciesResponse) GetFromVersion() string {
+	if x != nil {
+		return x.FromVersion
+	}
+	return ""
+}
+
+func (x *ComparePoliciesResponse) GetToVersion() string {
+	if x != nil {
+		return x.ToVersion
+	}
+	return ""
+}
+
+func (x *ComparePoliciesResponse) GetEffectiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EffectiveTime
+	}
+	return nil
+}
+
+func (x *ComparePoliciesResponse) GetCompared() int64 {
+	if x != nil {
+		return x.Compared
+	}
+	return 0
+}
+
+func (x *ComparePoliciesResponse) GetChanged() int64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *ComparePoliciesResponse) GetChanges() []*PolicyChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ComparePoliciesResponse) GetVoided() []*VoidedConsents {
+	if x != nil {
+		return x.Voided
+	}
+	return nil
+}
+
+func (x *ComparePoliciesResponse) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+// A group of accesses that are decided otherwise in the same way.
+type PolicyChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the later version permits more or less.
+	Direction ChangeDirection `protobuf:"varint,1,opt,name=direction,proto3,enum=residency.v1.ChangeDirection" json:"direction,omitempty"`
+	// Which accesses, in the terms of policy files, for example
+	// "USE PERSONAL_INFORMATION abroad for PAYMENTS".
+	Accesses string `protobuf:"bytes,2,opt,name=accesses,proto3" json:"accesses,omitempty"`
+	// How many decisions the group holds.
+	Decisions int64 `protobuf:"varint,3,opt,name=decisions,proto3" json:"decisions,omitempty"`
+	// What the earlier version says.
+	Before string `protobuf:"bytes,4,opt,name=before,proto3" json:"before,omitempty"`
+	// What the later version says.
+	After         string `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyChange) Reset() {
+	*x = PolicyChange{}
+	mi := &file_residency_v1_policy_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyChange) ProtoMessage() {}
+
+func (x *PolicyChange) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_policy_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyChange.ProtoReflect.Descriptor instead.
+func (*PolicyChange) Descriptor() ([]byte, []int) {
+	return file_residency_v1_policy_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PolicyChange) GetDirection() ChangeDirection {
+	if x != nil {
+		return x.Direction
+	}
+	return ChangeDirection_CHANGE_DIRECTION_UNSPECIFIED
+}
+
+func (x *PolicyChange) GetAccesses() string {
+	if x != nil {
+		return x.Accesses
+	}
+	return ""
+}
+
+func (x *PolicyChange) GetDecisions() int64 {
+	if x != nil {
+		return x.Decisions
+	}
+	return 0
+}
+
+func (x *PolicyChange) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *PolicyChange) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// Consents of a shape that a version voids.
+type VoidedConsents struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their kind.
+	Kind ConsentKind `protobuf:"varint,1,opt,name=kind,proto3,enum=residency.v1.ConsentKind" json:"kind,omitempty"`
+	// What they cover.
+	DataClass DataClass `protobuf:"varint,2,opt,name=data_class,json=dataClass,proto3,enum=residency.v1.DataClass" json:"data_class,omitempty"`
+	// Where they lead to: a jurisdiction (ISO 3166-1 alpha-2), "home" or "abroad".
+	To string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// The purpose that they cover.
+	Purpose Purpose `protobuf:"varint,4,opt,name=purpose,proto3,enum=residency.v1.Purpose" json:"purpose,omitempty"`
+	// Why: the clause under which they no longer serve.
+	Clause        string `protobuf:"bytes,5,opt,name=clause,proto3" json:"clause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoidedConsents) Reset() {
+	*x = VoidedConsents{}
+	mi := &file_residency_v1_policy_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoidedConsents) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoidedConsents) ProtoMessage() {}
+
+func (x *VoidedConsents) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_policy_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoidedConsents.ProtoReflect.Descriptor instead.
+func (*VoidedConsents) Descriptor() ([]byte, []int) {
+	return file_residency_v1_policy_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *VoidedConsents) GetKind() ConsentKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ConsentKind_CONSENT_KIND_UNSPECIFIED
+}
+
+func (x *VoidedConsents) GetDataClass() DataClass {
+	if x != nil {
+		return x.DataClass
+	}
+	return DataClass_DATA_CLASS_UNSPECIFIED
+}
+
+func (x *VoidedConsents) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *VoidedConsents) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *VoidedConsents) GetClause() string {
+	if x != nil {
+		return x.Clause
+	}
+	return ""
+}
+
 var File_residency_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_residency_v1_policy_service_proto_rawDesc = "" +
@@ -737,13 +1174,50 @@ const file_residency_v1_policy_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06clause\x18\x02 \x01(\tR\x06clause\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06remedy\x18\x04 \x01(\tR\x06remedy2\xc7\x02\n" +
+	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\xe8\x01\n" +
+	"\x16ComparePoliciesRequest\x12<\n" +
+	"\x06region\x18\x01 \x01(\tB$\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd0\xf3\x18\x04R\x06region\x12*\n" +
+	"\ffrom_version\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\vfromVersion\x12*\n" +
+	"\n" +
+	"to_version\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@H\x00R\ttoVersion\x12+\n" +
+	"\tcandidate\x18\x04 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80@H\x00R\tcandidateB\v\n" +
+	"\x02to\x12\x05\xbaH\x02\b\x01\"\xda\x02\n" +
+	"\x17ComparePoliciesResponse\x12!\n" +
+	"\ffrom_version\x18\x01 \x01(\tR\vfromVersion\x12\x1d\n" +
+	"\n" +
+	"to_version\x18\x02 \x01(\tR\ttoVersion\x12A\n" +
+	"\x0eeffective_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\x12\x1a\n" +
+	"\bcompared\x18\x04 \x01(\x03R\bcompared\x12\x18\n" +
+	"\achanged\x18\x05 \x01(\x03R\achanged\x124\n" +
+	"\achanges\x18\x06 \x03(\v2\x1a.residency.v1.PolicyChangeR\achanges\x124\n" +
+	"\x06voided\x18\a \x03(\v2\x1c.residency.v1.VoidedConsentsR\x06voided\x12\x18\n" +
+	"\asummary\x18\b \x01(\tR\asummary\"\xb3\x01\n" +
+	"\fPolicyChange\x12;\n" +
+	"\tdirection\x18\x01 \x01(\x0e2\x1d.residency.v1.ChangeDirectionR\tdirection\x12\x1a\n" +
+	"\baccesses\x18\x02 \x01(\tR\baccesses\x12\x1c\n" +
+	"\tdecisions\x18\x03 \x01(\x03R\tdecisions\x12\x16\n" +
+	"\x06before\x18\x04 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\tR\x05after\"\xd0\x01\n" +
+	"\x0eVoidedConsents\x12-\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x19.residency.v1.ConsentKindR\x04kind\x126\n" +
+	"\n" +
+	"data_class\x18\x02 \x01(\x0e2\x17.residency.v1.DataClassR\tdataClass\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12/\n" +
+	"\apurpose\x18\x04 \x01(\x0e2\x15.residency.v1.PurposeR\apurpose\x12\x16\n" +
+	"\x06clause\x18\x05 \x01(\tR\x06clause*\x8b\x01\n" +
+	"\x0fChangeDirection\x12 \n" +
+	"\x1cCHANGE_DIRECTION_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17CHANGE_DIRECTION_LOOSER\x10\x01\x12\x1d\n" +
+	"\x19CHANGE_DIRECTION_STRICTER\x10\x02\x12\x1a\n" +
+	"\x16CHANGE_DIRECTION_OTHER\x10\x032\xc0\x03\n" +
 	"\rPolicyService\x12n\n" +
 	"\fListPolicies\x12!.residency.v1.ListPoliciesRequest\x1a\".residency.v1.ListPoliciesResponse\"\x17\xca\xf3\x18\x13\b\n" +
 	"\x10\x03\x1a\rpolicies.read\x12e\n" +
 	"\tGetPolicy\x12\x1e.residency.v1.GetPolicyRequest\x1a\x1f.residency.v1.GetPolicyResponse\"\x17\xca\xf3\x18\x13\b\n" +
 	"\x10\x03\x1a\rpolicies.read\x12_\n" +
 	"\aExplain\x12\x1c.residency.v1.ExplainRequest\x1a\x1d.residency.v1.ExplainResponse\"\x17\xca\xf3\x18\x13\b\n" +
+	"\x10\x03\x1a\rpolicies.read\x12w\n" +
+	"\x0fComparePolicies\x12$.residency.v1.ComparePoliciesRequest\x1a%.residency.v1.ComparePoliciesResponse\"\x17\xca\xf3\x18\x13\b\n" +
 	"\x10\x03\x1a\rpolicies.readB\xc4\x01\n" +
 	"\x19dev.domicile.residency.v1B\x12PolicyServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
@@ -759,50 +1233,66 @@ func file_residency_v1_policy_service_proto_rawDescGZIP() []byte {
 	return file_residency_v1_policy_service_proto_rawDescData
 }
 
-var file_residency_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_residency_v1_policy_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_residency_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_residency_v1_policy_service_proto_goTypes = []any{
-	(*Policy)(nil),                // 0: residency.v1.Policy
-	(*PolicyClause)(nil),          // 1: residency.v1.PolicyClause
-	(*ListPoliciesRequest)(nil),   // 2: residency.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),  // 3: residency.v1.ListPoliciesResponse
-	(*GetPolicyRequest)(nil),      // 4: residency.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),     // 5: residency.v1.GetPolicyResponse
-	(*ExplainRequest)(nil),        // 6: residency.v1.ExplainRequest
-	(*ExplainResponse)(nil),       // 7: residency.v1.ExplainResponse
-	(*Requirement)(nil),           // 8: residency.v1.Requirement
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(Action)(0),                   // 10: residency.v1.Action
-	(DataClass)(0),                // 11: residency.v1.DataClass
-	(Purpose)(0),                  // 12: residency.v1.Purpose
-	(Source)(0),                   // 13: residency.v1.Source
-	(RecipientKind)(0),            // 14: residency.v1.RecipientKind
-	(Party)(0),                    // 15: residency.v1.Party
-	(Outcome)(0),                  // 16: residency.v1.Outcome
+	(ChangeDirection)(0),            // 0: residency.v1.ChangeDirection
+	(*Policy)(nil),                  // 1: residency.v1.Policy
+	(*PolicyClause)(nil),            // 2: residency.v1.PolicyClause
+	(*ListPoliciesRequest)(nil),     // 3: residency.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),    // 4: residency.v1.ListPoliciesResponse
+	(*GetPolicyRequest)(nil),        // 5: residency.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),       // 6: residency.v1.GetPolicyResponse
+	(*ExplainRequest)(nil),          // 7: residency.v1.ExplainRequest
+	(*ExplainResponse)(nil),         // 8: residency.v1.ExplainResponse
+	(*Requirement)(nil),             // 9: residency.v1.Requirement
+	(*ComparePoliciesRequest)(nil),  // 10: residency.v1.ComparePoliciesRequest
+	(*ComparePoliciesResponse)(nil), // 11: residency.v1.ComparePoliciesResponse
+	(*PolicyChange)(nil),            // 12: residency.v1.PolicyChange
+	(*VoidedConsents)(nil),          // 13: residency.v1.VoidedConsents
+	(*timestamppb.Timestamp)(nil),   // 14: google.protobuf.Timestamp
+	(Action)(0),                     // 15: residency.v1.Action
+	(DataClass)(0),                  // 16: residency.v1.DataClass
+	(Purpose)(0),                    // 17: residency.v1.Purpose
+	(Source)(0),                     // 18: residency.v1.Source
+	(RecipientKind)(0),              // 19: residency.v1.RecipientKind
+	(Party)(0),                      // 20: residency.v1.Party
+	(Outcome)(0),                    // 21: residency.v1.Outcome
+	(ConsentKind)(0),                // 22: residency.v1.ConsentKind
 }
 var file_residency_v1_policy_service_proto_depIdxs = []int32{
-	9,  // 0: residency.v1.Policy.effective_time:type_name -> google.protobuf.Timestamp
-	1,  // 1: residency.v1.Policy.clauses:type_name -> residency.v1.PolicyClause
-	0,  // 2: residency.v1.ListPoliciesResponse.policies:type_name -> residency.v1.Policy
-	0,  // 3: residency.v1.GetPolicyResponse.policy:type_name -> residency.v1.Policy
-	10, // 4: residency.v1.ExplainRequest.action:type_name -> residency.v1.Action
-	11, // 5: residency.v1.ExplainRequest.data_class:type_name -> residency.v1.DataClass
-	12, // 6: residency.v1.ExplainRequest.purpose:type_name -> residency.v1.Purpose
-	13, // 7: residency.v1.ExplainRequest.source:type_name -> residency.v1.Source
-	14, // 8: residency.v1.ExplainRequest.recipient_kind:type_name -> residency.v1.RecipientKind
-	15, // 9: residency.v1.ExplainRequest.party:type_name -> residency.v1.Party
-	16, // 10: residency.v1.ExplainResponse.outcome:type_name -> residency.v1.Outcome
-	8,  // 11: residency.v1.ExplainResponse.requirements:type_name -> residency.v1.Requirement
-	2,  // 12: residency.v1.PolicyService.ListPolicies:input_type -> residency.v1.ListPoliciesRequest
-	4,  // 13: residency.v1.PolicyService.GetPolicy:input_type -> residency.v1.GetPolicyRequest
-	6,  // 14: residency.v1.PolicyService.Explain:input_type -> residency.v1.ExplainRequest
-	3,  // 15: residency.v1.PolicyService.ListPolicies:output_type -> residency.v1.ListPoliciesResponse
-	5,  // 16: residency.v1.PolicyService.GetPolicy:output_type -> residency.v1.GetPolicyResponse
-	7,  // 17: residency.v1.PolicyService.Explain:output_type -> residency.v1.ExplainResponse
-	15, // [15:18] is the sub-list for method output_type
-	12, // [12:15] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	14, // 0: residency.v1.Policy.effective_time:type_name -> google.protobuf.Timestamp
+	2,  // 1: residency.v1.Policy.clauses:type_name -> residency.v1.PolicyClause
+	1,  // 2: residency.v1.ListPoliciesResponse.policies:type_name -> residency.v1.Policy
+	1,  // 3: residency.v1.GetPolicyResponse.policy:type_name -> residency.v1.Policy
+	15, // 4: residency.v1.ExplainRequest.action:type_name -> residency.v1.Action
+	16, // 5: residency.v1.ExplainRequest.data_class:type_name -> residency.v1.DataClass
+	17, // 6: residency.v1.ExplainRequest.purpose:type_name -> residency.v1.Purpose
+	18, // 7: residency.v1.ExplainRequest.source:type_name -> residency.v1.Source
+	19, // 8: residency.v1.ExplainRequest.recipient_kind:type_name -> residency.v1.RecipientKind
+	20, // 9: residency.v1.ExplainRequest.party:type_name -> residency.v1.Party
+	21, // 10: residency.v1.ExplainResponse.outcome:type_name -> residency.v1.Outcome
+	9,  // 11: residency.v1.ExplainResponse.requirements:type_name -> residency.v1.Requirement
+	14, // 12: residency.v1.ComparePoliciesResponse.effective_time:type_name -> google.protobuf.Timestamp
+	12, // 13: residency.v1.ComparePoliciesResponse.changes:type_name -> residency.v1.PolicyChange
+	13, // 14: residency.v1.ComparePoliciesResponse.voided:type_name -> residency.v1.VoidedConsents
+	0,  // 15: residency.v1.PolicyChange.direction:type_name -> residency.v1.ChangeDirection
+	22, // 16: residency.v1.VoidedConsents.kind:type_name -> residency.v1.ConsentKind
+	16, // 17: residency.v1.VoidedConsents.data_class:type_name -> residency.v1.DataClass
+	17, // 18: residency.v1.VoidedConsents.purpose:type_name -> residency.v1.Purpose
+	3,  // 19: residency.v1.PolicyService.ListPolicies:input_type -> residency.v1.ListPoliciesRequest
+	5,  // 20: residency.v1.PolicyService.GetPolicy:input_type -> residency.v1.GetPolicyRequest
+	7,  // 21: residency.v1.PolicyService.Explain:input_type -> residency.v1.ExplainRequest
+	10, // 22: residency.v1.PolicyService.ComparePolicies:input_type -> residency.v1.ComparePoliciesRequest
+	4,  // 23: residency.v1.PolicyService.ListPolicies:output_type -> residency.v1.ListPoliciesResponse
+	6,  // 24: residency.v1.PolicyService.GetPolicy:output_type -> residency.v1.GetPolicyResponse
+	8,  // 25: residency.v1.PolicyService.Explain:output_type -> residency.v1.ExplainResponse
+	11, // 26: residency.v1.PolicyService.ComparePolicies:output_type -> residency.v1.ComparePoliciesResponse
+	23, // [23:27] is the sub-list for method output_type
+	19, // [19:23] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_residency_v1_policy_service_proto_init() }
@@ -811,18 +1301,23 @@ func file_residency_v1_policy_service_proto_init() {
 		return
 	}
 	file_residency_v1_types_proto_init()
+	file_residency_v1_policy_service_proto_msgTypes[9].OneofWrappers = []any{
+		(*ComparePoliciesRequest_ToVersion)(nil),
+		(*ComparePoliciesRequest_Candidate)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_residency_v1_policy_service_proto_rawDesc), len(file_residency_v1_policy_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      1,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_residency_v1_policy_service_proto_goTypes,
 		DependencyIndexes: file_residency_v1_policy_service_proto_depIdxs,
+		EnumInfos:         file_residency_v1_policy_service_proto_enumTypes,
 		MessageInfos:      file_residency_v1_policy_service_proto_msgTypes,
 	}.Build()
 	File_residency_v1_policy_service_proto = out.File

@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PolicyService_ListPolicies_FullMethodName = "/residency.v1.PolicyService/ListPolicies"
-	PolicyService_GetPolicy_FullMethodName    = "/residency.v1.PolicyService/GetPolicy"
-	PolicyService_Explain_FullMethodName      = "/residency.v1.PolicyService/Explain"
+	PolicyService_ListPolicies_FullMethodName    = "/residency.v1.PolicyService/ListPolicies"
+	PolicyService_GetPolicy_FullMethodName       = "/residency.v1.PolicyService/GetPolicy"
+	PolicyService_Explain_FullMethodName         = "/residency.v1.PolicyService/Explain"
+	PolicyService_ComparePolicies_FullMethodName = "/residency.v1.PolicyService/ComparePolicies"
 )
 
 // PolicyServiceClient is the client API for PolicyService service.
@@ -37,6 +38,10 @@ type PolicyServiceClient interface {
 	// Says how the policy decides a kind of access, before any fact is looked at:
 	// which rule, which clause, what it requires and what would satisfy it.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
+	// Compares two versions of a region's policy decision by decision: what changes
+	// and which recorded consents no longer hold under the later one (clause
+	// revisions). Errors: NOT_FOUND, BAD_REQUEST for a candidate that is no policy.
+	ComparePolicies(ctx context.Context, in *ComparePoliciesRequest, opts ...grpc.CallOption) (*ComparePoliciesResponse, error)
 }
 
 type policyServiceClient struct {
@@ -77,6 +82,16 @@ func (c *policyServiceClient) Explain(ctx context.Context, in *ExplainRequest, o
 	return out, nil
 }
 
+func (c *policyServiceClient) ComparePolicies(ctx context.Context, in *ComparePoliciesRequest, opts ...grpc.CallOption) (*ComparePoliciesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ComparePoliciesResponse)
+	err := c.cc.Invoke(ctx, PolicyService_ComparePolicies_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PolicyServiceServer is the server API for PolicyService service.
 // All implementations must embed UnimplementedPolicyServiceServer
 // for forward compatibility.
@@ -90,6 +105,10 @@ type PolicyServiceServer interface {
 	// Says how the policy decides a kind of access, before any fact is looked at:
 	// which rule, which clause, what it requires and what would satisfy it.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// Compares two versions of a region's policy decision by decision: what changes
+	// and which recorded consents no longer hold under the later one (clause
+	// revisions). Errors: NOT_FOUND, BAD_REQUEST for a candidate that is no policy.
+	ComparePolicies(context.Context, *ComparePoliciesRequest) (*ComparePoliciesResponse, error)
 	mustEmbedUnimplementedPolicyServiceServer()
 }
 
@@ -108,6 +127,9 @@ func (UnimplementedPolicyServiceServer) GetPolicy(context.Context, *GetPolicyReq
 }
 func (UnimplementedPolicyServiceServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
+}
+func (UnimplementedPolicyServiceServer) ComparePolicies(context.Context, *ComparePoliciesRequest) (*ComparePoliciesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ComparePolicies not implemented")
 }
 func (UnimplementedPolicyServiceServer) mustEmbedUnimplementedPolicyServiceServer() {}
 func (UnimplementedPolicyServiceServer) testEmbeddedByValue()                       {}
@@ -184,6 +206,24 @@ func _PolicyService_Explain_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PolicyService_ComparePolicies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ComparePoliciesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).ComparePolicies(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_ComparePolicies_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).ComparePolicies(ctx, req.(*ComparePoliciesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PolicyService_ServiceDesc is the grpc.ServiceDesc for PolicyService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -202,6 +242,10 @@ var PolicyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Explain",
 			Handler:    _PolicyService_Explain_Handler,
+		},
+		{
+			MethodName: "ComparePolicies",
+			Handler:    _PolicyService_ComparePolicies_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

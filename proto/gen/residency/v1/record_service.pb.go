@@ -1118,11 +1118,988 @@ func (*DeleteRecordResponse) Descriptor() ([]byte, []int) {
 	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{14}
 }
 
+// What a person has asked for concerning the use of what is held about them.
+type SubjectRestrictions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The purposes that were taken away.
+	RestrictedPurposes []Purpose `protobuf:"varint,1,rep,packed,name=restricted_purposes,json=restrictedPurposes,proto3,enum=residency.v1.Purpose" json:"restricted_purposes,omitempty"`
+	// Whether automatic collection was declined.
+	CollectionDeclined bool `protobuf:"varint,2,opt,name=collection_declined,json=collectionDeclined,proto3" json:"collection_declined,omitempty"`
+	// When this last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubjectRestrictions) Reset() {
+	*x = SubjectRestrictions{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubjectRestrictions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubjectRestrictions) ProtoMessage() {}
+
+func (x *SubjectRestrictions) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubjectRestrictions.ProtoReflect.Descriptor instead.
+func (*SubjectRestrictions) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SubjectRestrictions) GetRestrictedPurposes() []Purpose {
+	if x != nil {
+		return x.RestrictedPurposes
+	}
+	return nil
+}
+
+func (x *SubjectRestrictions) GetCollectionDeclined() bool {
+	if x != nil {
+		return x.CollectionDeclined
+	}
+	return false
+}
+
+func (x *SubjectRestrictions) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+// Asks to take purposes away.
+type RestrictSubjectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The person.
+	SubjectId string `protobuf:"bytes,2,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	// The purposes; at least one.
+	Purposes []Purpose `protobuf:"varint,3,rep,packed,name=purposes,proto3,enum=residency.v1.Purpose" json:"purposes,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestrictSubjectRequest) Reset() {
+	*x = RestrictSubjectRequest{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestrictSubjectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestrictSubjectRequest) ProtoMessage() {}
+
+func (x *RestrictSubjectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestrictSubjectRequest.ProtoReflect.Descriptor instead.
+func (*RestrictSubjectRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RestrictSubjectRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *RestrictSubjectRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
+func (x *RestrictSubjectRequest) GetPurposes() []Purpose {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *RestrictSubjectRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// What is restricted now.
+type RestrictSubjectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that the person has asked for; unset when the call came from abroad.
+	Restrictions  *SubjectRestrictions `protobuf:"bytes,1,opt,name=restrictions,proto3" json:"restrictions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestrictSubjectResponse) Reset() {
+	*x = RestrictSubjectResponse{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestrictSubjectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestrictSubjectResponse) ProtoMessage() {}
+
+func (x *RestrictSubjectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestrictSubjectResponse.ProtoReflect.Descriptor instead.
+func (*RestrictSubjectResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RestrictSubjectResponse) GetRestrictions() *SubjectRestrictions {
+	if x != nil {
+		return x.Restrictions
+	}
+	return nil
+}
+
+// Asks to give purposes back.
+type LiftRestrictionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The person.
+	SubjectId string `protobuf:"bytes,2,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	// The purposes; at least one.
+	Purposes []Purpose `protobuf:"varint,3,rep,packed,name=purposes,proto3,enum=residency.v1.Purpose" json:"purposes,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiftRestrictionRequest) Reset() {
+	*x = LiftRestrictionRequest{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiftRestrictionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiftRestrictionRequest) ProtoMessage() {}
+
+func (x *LiftRestrictionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiftRestrictionRequest.ProtoReflect.Descriptor instead.
+func (*LiftRestrictionRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LiftRestrictionRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *LiftRestrictionRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
+func (x *LiftRestrictionRequest) GetPurposes() []Purpose {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *LiftRestrictionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// What is restricted now.
+type LiftRestrictionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that the person has asked for.
+	Restrictions  *SubjectRestrictions `protobuf:"bytes,1,opt,name=restrictions,proto3" json:"restrictions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiftRestrictionResponse) Reset() {
+	*x = LiftRestrictionResponse{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiftRestrictionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiftRestrictionResponse) ProtoMessage() {}
+
+func (x *LiftRestrictionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiftRestrictionResponse.ProtoReflect.Descriptor instead.
+func (*LiftRestrictionResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *LiftRestrictionResponse) GetRestrictions() *SubjectRestrictions {
+	if x != nil {
+		return x.Restrictions
+	}
+	return nil
+}
+
+// Asks to decline automatic collection.
+type ObjectToCollectionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The person.
+	SubjectId string `protobuf:"bytes,2,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectToCollectionRequest) Reset() {
+	*x = ObjectToCollectionRequest{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectToCollectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectToCollectionRequest) ProtoMessage() {}
+
+func (x *ObjectToCollectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectToCollectionRequest.ProtoReflect.Descriptor instead.
+func (*ObjectToCollectionRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ObjectToCollectionRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ObjectToCollectionRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
+func (x *ObjectToCollectionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// What is restricted now.
+type ObjectToCollectionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that the person has asked for; unset when the call came from abroad.
+	Restrictions  *SubjectRestrictions `protobuf:"bytes,1,opt,name=restrictions,proto3" json:"restrictions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectToCollectionResponse) Reset() {
+	*x = ObjectToCollectionResponse{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectToCollectionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectToCollectionResponse) ProtoMessage() {}
+
+func (x *ObjectToCollectionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectToCollectionResponse.ProtoReflect.Descriptor instead.
+func (*ObjectToCollectionResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ObjectToCollectionResponse) GetRestrictions() *SubjectRestrictions {
+	if x != nil {
+		return x.Restrictions
+	}
+	return nil
+}
+
+// Asks to allow automatic collection again.
+type WithdrawObjectionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The person.
+	SubjectId string `protobuf:"bytes,2,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WithdrawObjectionRequest) Reset() {
+	*x = WithdrawObjectionRequest{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WithdrawObjectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WithdrawObjectionRequest) ProtoMessage() {}
+
+func (x *WithdrawObjectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WithdrawObjectionRequest.ProtoReflect.Descriptor instead.
+func (*WithdrawObjectionRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *WithdrawObjectionRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *WithdrawObjectionRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
+func (x *WithdrawObjectionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// What is restricted now.
+type WithdrawObjectionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that the person has asked for.
+	Restrictions  *SubjectRestrictions `protobuf:"bytes,1,opt,name=restrictions,proto3" json:"restrictions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WithdrawObjectionResponse) Reset() {
+	*x = WithdrawObjectionResponse{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WithdrawObjectionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WithdrawObjectionResponse) ProtoMessage() {}
+
+func (x *WithdrawObjectionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WithdrawObjectionResponse.ProtoReflect.Descriptor instead.
+func (*WithdrawObjectionResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *WithdrawObjectionResponse) GetRestrictions() *SubjectRestrictions {
+	if x != nil {
+		return x.Restrictions
+	}
+	return nil
+}
+
+// Reports a child.
+type ReportChildRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The person.
+	SubjectId string `protobuf:"bytes,2,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportChildRequest) Reset() {
+	*x = ReportChildRequest{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportChildRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportChildRequest) ProtoMessage() {}
+
+func (x *ReportChildRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportChildRequest.ProtoReflect.Descriptor instead.
+func (*ReportChildRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReportChildRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ReportChildRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
+func (x *ReportChildRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// What came of it.
+type ReportChildResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was done.
+	//
+	// Types that are valid to be assigned to Result:
+	//
+	//	*ReportChildResponse_Erasure
+	//	*ReportChildResponse_ParentalConsentId
+	Result        isReportChildResponse_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportChildResponse) Reset() {
+	*x = ReportChildResponse{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportChildResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportChildResponse) ProtoMessage() {}
+
+func (x *ReportChildResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportChildResponse.ProtoReflect.Descriptor instead.
+func (*ReportChildResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReportChildResponse) GetResult() isReportChildResponse_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *ReportChildResponse) GetErasure() *Erasure {
+	if x != nil {
+		if x, ok := x.Result.(*ReportChildResponse_Erasure); ok {
+			return x.Erasure
+		}
+	}
+	return nil
+}
+
+func (x *ReportChildResponse) GetParentalConsentId() string {
+	if x != nil {
+		if x, ok := x.Result.(*ReportChildResponse_ParentalConsentId); ok {
+			return x.ParentalConsentId
+		}
+	}
+	return ""
+}
+
+type isReportChildResponse_Result interface {
+	isReportChildResponse_Result()
+}
+
+type ReportChildResponse_Erasure struct {
+	// Everything about the person is being erased.
+	Erasure *Erasure `protobuf:"bytes,1,opt,name=erasure,proto3,oneof"`
+}
+
+type ReportChildResponse_ParentalConsentId struct {
+	// A parent has consented, in this consent: the information is kept.
+	ParentalConsentId string `protobuf:"bytes,2,opt,name=parental_consent_id,json=parentalConsentId,proto3,oneof"`
+}
+
+func (*ReportChildResponse_Erasure) isReportChildResponse_Result() {}
+
+func (*ReportChildResponse_ParentalConsentId) isReportChildResponse_Result() {}
+
+// Asks for a person's whole file.
+type ExportSubjectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The person.
+	SubjectId     string `protobuf:"bytes,2,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportSubjectRequest) Reset() {
+	*x = ExportSubjectRequest{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSubjectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSubjectRequest) ProtoMessage() {}
+
+func (x *ExportSubjectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSubjectRequest.ProtoReflect.Descriptor instead.
+func (*ExportSubjectRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ExportSubjectRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ExportSubjectRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
+// A piece of a person's file, in this order: restrictions, records, consents,
+// disclosures, decisions.
+type ExportSubjectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The piece.
+	//
+	// Types that are valid to be assigned to Item:
+	//
+	//	*ExportSubjectResponse_Restrictions
+	//	*ExportSubjectResponse_Record
+	//	*ExportSubjectResponse_Consent
+	//	*ExportSubjectResponse_Disclosure
+	//	*ExportSubjectResponse_Decision
+	Item          isExportSubjectResponse_Item `protobuf_oneof:"item"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportSubjectResponse) Reset() {
+	*x = ExportSubjectResponse{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSubjectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSubjectResponse) ProtoMessage() {}
+
+func (x *ExportSubjectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSubjectResponse.ProtoReflect.Descriptor instead.
+func (*ExportSubjectResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ExportSubjectResponse) GetItem() isExportSubjectResponse_Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *ExportSubjectResponse) GetRestrictions() *SubjectRestrictions {
+	if x != nil {
+		if x, ok := x.Item.(*ExportSubjectResponse_Restrictions); ok {
+			return x.Restrictions
+		}
+	}
+	return nil
+}
+
+func (x *ExportSubjectResponse) GetRecord() *PersonalRecord {
+	if x != nil {
+		if x, ok := x.Item.(*ExportSubjectResponse_Record); ok {
+			return x.Record
+		}
+	}
+	return nil
+}
+
+func (x *ExportSubjectResponse) GetConsent() *Consent {
+	if x != nil {
+		if x, ok := x.Item.(*ExportSubjectResponse_Consent); ok {
+			return x.Consent
+		}
+	}
+	return nil
+}
+
+func (x *ExportSubjectResponse) GetDisclosure() *Disclosure {
+	if x != nil {
+		if x, ok := x.Item.(*ExportSubjectResponse_Disclosure); ok {
+			return x.Disclosure
+		}
+	}
+	return nil
+}
+
+func (x *ExportSubjectResponse) GetDecision() *DecisionRecord {
+	if x != nil {
+		if x, ok := x.Item.(*ExportSubjectResponse_Decision); ok {
+			return x.Decision
+		}
+	}
+	return nil
+}
+
+type isExportSubjectResponse_Item interface {
+	isExportSubjectResponse_Item()
+}
+
+type ExportSubjectResponse_Restrictions struct {
+	// What the person has asked for; the first piece.
+	Restrictions *SubjectRestrictions `protobuf:"bytes,1,opt,name=restrictions,proto3,oneof"`
+}
+
+type ExportSubjectResponse_Record struct {
+	// A record.
+	Record *PersonalRecord `protobuf:"bytes,2,opt,name=record,proto3,oneof"`
+}
+
+type ExportSubjectResponse_Consent struct {
+	// A consent, whatever its state.
+	Consent *Consent `protobuf:"bytes,3,opt,name=consent,proto3,oneof"`
+}
+
+type ExportSubjectResponse_Disclosure struct {
+	// A disclosure that was made.
+	Disclosure *Disclosure `protobuf:"bytes,4,opt,name=disclosure,proto3,oneof"`
+}
+
+type ExportSubjectResponse_Decision struct {
+	// A decision about the person.
+	Decision *DecisionRecord `protobuf:"bytes,5,opt,name=decision,proto3,oneof"`
+}
+
+func (*ExportSubjectResponse_Restrictions) isExportSubjectResponse_Item() {}
+
+func (*ExportSubjectResponse_Record) isExportSubjectResponse_Item() {}
+
+func (*ExportSubjectResponse_Consent) isExportSubjectResponse_Item() {}
+
+func (*ExportSubjectResponse_Disclosure) isExportSubjectResponse_Item() {}
+
+func (*ExportSubjectResponse_Decision) isExportSubjectResponse_Item() {}
+
+// Asks to destroy everything about a person.
+type EraseSubjectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The person.
+	SubjectId string `protobuf:"bytes,2,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseSubjectRequest) Reset() {
+	*x = EraseSubjectRequest{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseSubjectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseSubjectRequest) ProtoMessage() {}
+
+func (x *EraseSubjectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseSubjectRequest.ProtoReflect.Descriptor instead.
+func (*EraseSubjectRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *EraseSubjectRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *EraseSubjectRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
+func (x *EraseSubjectRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A begun erasure.
+type EraseSubjectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The erasure; the person's key is destroyed already.
+	Erasure       *Erasure `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseSubjectResponse) Reset() {
+	*x = EraseSubjectResponse{}
+	mi := &file_residency_v1_record_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseSubjectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseSubjectResponse) ProtoMessage() {}
+
+func (x *EraseSubjectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_record_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseSubjectResponse.ProtoReflect.Descriptor instead.
+func (*EraseSubjectResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_record_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *EraseSubjectResponse) GetErasure() *Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return nil
+}
+
 var File_residency_v1_record_service_proto protoreflect.FileDescriptor
 
 const file_residency_v1_record_service_proto_rawDesc = "" +
 	"\n" +
-	"!residency/v1/record_service.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\x80\x03\n" +
+	"!residency/v1/record_service.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a residency/v1/audit_service.proto\x1a\"residency/v1/consent_service.proto\x1a\x1dresidency/v1/disclosure.proto\x1a!residency/v1/tenant_service.proto\x1a\x18residency/v1/types.proto\"\x80\x03\n" +
 	"\bPersonal\x12,\n" +
 	"\tfull_name\x18\x01 \x01(\tB\x0f\xbaH\x05r\x03(\x80\x02\xd8\xf3\x18\x01\x80\x01\x01R\bfullName\x126\n" +
 	"\x0epostal_address\x18\x02 \x01(\tB\x0f\xbaH\x05r\x03(\x80\b\xd8\xf3\x18\x01\x80\x01\x01R\rpostalAddress\x121\n" +
@@ -1220,14 +2197,91 @@ const file_residency_v1_record_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\x13\n" +
 	"\x11_expected_version\"\x16\n" +
-	"\x14DeleteRecordResponse2\x93\x05\n" +
+	"\x14DeleteRecordResponse\"\xcb\x01\n" +
+	"\x13SubjectRestrictions\x12F\n" +
+	"\x13restricted_purposes\x18\x01 \x03(\x0e2\x15.residency.v1.PurposeR\x12restrictedPurposes\x12/\n" +
+	"\x13collection_declined\x18\x02 \x01(\bR\x12collectionDeclined\x12;\n" +
+	"\vupdate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"\xa6\x02\n" +
+	"\x16RestrictSubjectRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12K\n" +
+	"\n" +
+	"subject_id\x18\x02 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x02R\tsubjectId\x12H\n" +
+	"\bpurposes\x18\x03 \x03(\x0e2\x15.residency.v1.PurposeB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\x0e\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\bpurposes\x12*\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"`\n" +
+	"\x17RestrictSubjectResponse\x12E\n" +
+	"\frestrictions\x18\x01 \x01(\v2!.residency.v1.SubjectRestrictionsR\frestrictions\"\xa6\x02\n" +
+	"\x16LiftRestrictionRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12K\n" +
+	"\n" +
+	"subject_id\x18\x02 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x02R\tsubjectId\x12H\n" +
+	"\bpurposes\x18\x03 \x03(\x0e2\x15.residency.v1.PurposeB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\x0e\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\bpurposes\x12*\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"`\n" +
+	"\x17LiftRestrictionResponse\x12E\n" +
+	"\frestrictions\x18\x01 \x01(\v2!.residency.v1.SubjectRestrictionsR\frestrictions\"\xdf\x01\n" +
+	"\x19ObjectToCollectionRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12K\n" +
+	"\n" +
+	"subject_id\x18\x02 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x02R\tsubjectId\x12*\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"c\n" +
+	"\x1aObjectToCollectionResponse\x12E\n" +
+	"\frestrictions\x18\x01 \x01(\v2!.residency.v1.SubjectRestrictionsR\frestrictions\"\xde\x01\n" +
+	"\x18WithdrawObjectionRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12K\n" +
+	"\n" +
+	"subject_id\x18\x02 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x02R\tsubjectId\x12*\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"b\n" +
+	"\x19WithdrawObjectionResponse\x12E\n" +
+	"\frestrictions\x18\x01 \x01(\v2!.residency.v1.SubjectRestrictionsR\frestrictions\"\xd8\x01\n" +
+	"\x12ReportChildRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12K\n" +
+	"\n" +
+	"subject_id\x18\x02 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x02R\tsubjectId\x12*\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x84\x01\n" +
+	"\x13ReportChildResponse\x121\n" +
+	"\aerasure\x18\x01 \x01(\v2\x15.residency.v1.ErasureH\x00R\aerasure\x120\n" +
+	"\x13parental_consent_id\x18\x02 \x01(\tH\x00R\x11parentalConsentIdB\b\n" +
+	"\x06result\"\xae\x01\n" +
+	"\x14ExportSubjectRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12K\n" +
+	"\n" +
+	"subject_id\x18\x02 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x02R\tsubjectId\"\xcb\x02\n" +
+	"\x15ExportSubjectResponse\x12G\n" +
+	"\frestrictions\x18\x01 \x01(\v2!.residency.v1.SubjectRestrictionsH\x00R\frestrictions\x126\n" +
+	"\x06record\x18\x02 \x01(\v2\x1c.residency.v1.PersonalRecordH\x00R\x06record\x121\n" +
+	"\aconsent\x18\x03 \x01(\v2\x15.residency.v1.ConsentH\x00R\aconsent\x12:\n" +
+	"\n" +
+	"disclosure\x18\x04 \x01(\v2\x18.residency.v1.DisclosureH\x00R\n" +
+	"disclosure\x12:\n" +
+	"\bdecision\x18\x05 \x01(\v2\x1c.residency.v1.DecisionRecordH\x00R\bdecisionB\x06\n" +
+	"\x04item\"\xd9\x01\n" +
+	"\x13EraseSubjectRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12K\n" +
+	"\n" +
+	"subject_id\x18\x02 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x02R\tsubjectId\x12*\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"G\n" +
+	"\x14EraseSubjectResponse\x12/\n" +
+	"\aerasure\x18\x01 \x01(\v2\x15.residency.v1.ErasureR\aerasure2\xe5\v\n" +
 	"\rRecordService\x12e\n" +
 	"\tPutRecord\x12\x1e.residency.v1.PutRecordRequest\x1a\x1f.residency.v1.PutRecordResponse\"\x17\xca\xf3\x18\x13\b\x01\x10\x01\x1a\rrecords.write\x12d\n" +
 	"\tGetRecord\x12\x1e.residency.v1.GetRecordRequest\x1a\x1f.residency.v1.GetRecordResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x12j\n" +
 	"\vListRecords\x12 .residency.v1.ListRecordsRequest\x1a!.residency.v1.ListRecordsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x12m\n" +
 	"\fListSubjects\x12!.residency.v1.ListSubjectsRequest\x1a\".residency.v1.ListSubjectsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x12j\n" +
 	"\vFindRecords\x12 .residency.v1.FindRecordsRequest\x1a!.residency.v1.FindRecordsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x12n\n" +
-	"\fDeleteRecord\x12!.residency.v1.DeleteRecordRequest\x1a\".residency.v1.DeleteRecordResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.writeB\xc4\x01\n" +
+	"\fDeleteRecord\x12!.residency.v1.DeleteRecordRequest\x1a\".residency.v1.DeleteRecordResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.write\x12z\n" +
+	"\x0fRestrictSubject\x12$.residency.v1.RestrictSubjectRequest\x1a%.residency.v1.RestrictSubjectResponse\"\x1a\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x12z\n" +
+	"\x0fLiftRestriction\x12$.residency.v1.LiftRestrictionRequest\x1a%.residency.v1.LiftRestrictionResponse\"\x1a\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x12\x83\x01\n" +
+	"\x12ObjectToCollection\x12'.residency.v1.ObjectToCollectionRequest\x1a(.residency.v1.ObjectToCollectionResponse\"\x1a\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x12\x80\x01\n" +
+	"\x11WithdrawObjection\x12&.residency.v1.WithdrawObjectionRequest\x1a'.residency.v1.WithdrawObjectionResponse\"\x1a\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x12k\n" +
+	"\vReportChild\x12 .residency.v1.ReportChildRequest\x1a!.residency.v1.ReportChildResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.erase\x12r\n" +
+	"\rExportSubject\x12\".residency.v1.ExportSubjectRequest\x1a#.residency.v1.ExportSubjectResponse\"\x16\xca\xf3\x18\x12\b\t\x10\x01\x1a\frecords.read0\x01\x12n\n" +
+	"\fEraseSubject\x12!.residency.v1.EraseSubjectRequest\x1a\".residency.v1.EraseSubjectResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.eraseB\xc4\x01\n" +
 	"\x19dev.domicile.residency.v1B\x12RecordServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (
@@ -1242,65 +2296,113 @@ func file_residency_v1_record_service_proto_rawDescGZIP() []byte {
 	return file_residency_v1_record_service_proto_rawDescData
 }
 
-var file_residency_v1_record_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_residency_v1_record_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_residency_v1_record_service_proto_goTypes = []any{
-	(*Personal)(nil),              // 0: residency.v1.Personal
-	(*PersonalRecord)(nil),        // 1: residency.v1.PersonalRecord
-	(*PutRecordRequest)(nil),      // 2: residency.v1.PutRecordRequest
-	(*PutRecordResponse)(nil),     // 3: residency.v1.PutRecordResponse
-	(*GetRecordRequest)(nil),      // 4: residency.v1.GetRecordRequest
-	(*GetRecordResponse)(nil),     // 5: residency.v1.GetRecordResponse
-	(*ListRecordsRequest)(nil),    // 6: residency.v1.ListRecordsRequest
-	(*ListRecordsResponse)(nil),   // 7: residency.v1.ListRecordsResponse
-	(*ListSubjectsRequest)(nil),   // 8: residency.v1.ListSubjectsRequest
-	(*Subject)(nil),               // 9: residency.v1.Subject
-	(*ListSubjectsResponse)(nil),  // 10: residency.v1.ListSubjectsResponse
-	(*FindRecordsRequest)(nil),    // 11: residency.v1.FindRecordsRequest
-	(*FindRecordsResponse)(nil),   // 12: residency.v1.FindRecordsResponse
-	(*DeleteRecordRequest)(nil),   // 13: residency.v1.DeleteRecordRequest
-	(*DeleteRecordResponse)(nil),  // 14: residency.v1.DeleteRecordResponse
-	nil,                           // 15: residency.v1.Personal.AttributesEntry
-	(Source)(0),                   // 16: residency.v1.Source
-	(Purpose)(0),                  // 17: residency.v1.Purpose
-	(*Date)(nil),                  // 18: residency.v1.Date
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*Personal)(nil),                   // 0: residency.v1.Personal
+	(*PersonalRecord)(nil),             // 1: residency.v1.PersonalRecord
+	(*PutRecordRequest)(nil),           // 2: residency.v1.PutRecordRequest
+	(*PutRecordResponse)(nil),          // 3: residency.v1.PutRecordResponse
+	(*GetRecordRequest)(nil),           // 4: residency.v1.GetRecordRequest
+	(*GetRecordResponse)(nil),          // 5: residency.v1.GetRecordResponse
+	(*ListRecordsRequest)(nil),         // 6: residency.v1.ListRecordsRequest
+	(*ListRecordsResponse)(nil),        // 7: residency.v1.ListRecordsResponse
+	(*ListSubjectsRequest)(nil),        // 8: residency.v1.ListSubjectsRequest
+	(*Subject)(nil),                    // 9: residency.v1.Subject
+	(*ListSubjectsResponse)(nil),       // 10: residency.v1.ListSubjectsResponse
+	(*FindRecordsRequest)(nil),         // 11: residency.v1.FindRecordsRequest
+	(*FindRecordsResponse)(nil),        // 12: residency.v1.FindRecordsResponse
+	(*DeleteRecordRequest)(nil),        // 13: residency.v1.DeleteRecordRequest
+	(*DeleteRecordResponse)(nil),       // 14: residency.v1.DeleteRecordResponse
+	(*SubjectRestrictions)(nil),        // 15: residency.v1.SubjectRestrictions
+	(*RestrictSubjectRequest)(nil),     // 16: residency.v1.RestrictSubjectRequest
+	(*RestrictSubjectResponse)(nil),    // 17: residency.v1.RestrictSubjectResponse
+	(*LiftRestrictionRequest)(nil),     // 18: residency.v1.LiftRestrictionRequest
+	(*LiftRestrictionResponse)(nil),    // 19: residency.v1.LiftRestrictionResponse
+	(*ObjectToCollectionRequest)(nil),  // 20: residency.v1.ObjectToCollectionRequest
+	(*ObjectToCollectionResponse)(nil), // 21: residency.v1.ObjectToCollectionResponse
+	(*WithdrawObjectionRequest)(nil),   // 22: residency.v1.WithdrawObjectionRequest
+	(*WithdrawObjectionResponse)(nil),  // 23: residency.v1.WithdrawObjectionResponse
+	(*ReportChildRequest)(nil),         // 24: residency.v1.ReportChildRequest
+	(*ReportChildResponse)(nil),        // 25: residency.v1.ReportChildResponse
+	(*ExportSubjectRequest)(nil),       // 26: residency.v1.ExportSubjectRequest
+	(*ExportSubjectResponse)(nil),      // 27: residency.v1.ExportSubjectResponse
+	(*EraseSubjectRequest)(nil),        // 28: residency.v1.EraseSubjectRequest
+	(*EraseSubjectResponse)(nil),       // 29: residency.v1.EraseSubjectResponse
+	nil,                                // 30: residency.v1.Personal.AttributesEntry
+	(Source)(0),                        // 31: residency.v1.Source
+	(Purpose)(0),                       // 32: residency.v1.Purpose
+	(*Date)(nil),                       // 33: residency.v1.Date
+	(*timestamppb.Timestamp)(nil),      // 34: google.protobuf.Timestamp
+	(*Erasure)(nil),                    // 35: residency.v1.Erasure
+	(*Consent)(nil),                    // 36: residency.v1.Consent
+	(*Disclosure)(nil),                 // 37: residency.v1.Disclosure
+	(*DecisionRecord)(nil),             // 38: residency.v1.DecisionRecord
 }
 var file_residency_v1_record_service_proto_depIdxs = []int32{
-	15, // 0: residency.v1.Personal.attributes:type_name -> residency.v1.Personal.AttributesEntry
+	30, // 0: residency.v1.Personal.attributes:type_name -> residency.v1.Personal.AttributesEntry
 	0,  // 1: residency.v1.PersonalRecord.personal:type_name -> residency.v1.Personal
-	16, // 2: residency.v1.PersonalRecord.source:type_name -> residency.v1.Source
-	17, // 3: residency.v1.PersonalRecord.purposes:type_name -> residency.v1.Purpose
-	18, // 4: residency.v1.PersonalRecord.birth_date:type_name -> residency.v1.Date
-	19, // 5: residency.v1.PersonalRecord.collect_time:type_name -> google.protobuf.Timestamp
-	19, // 6: residency.v1.PersonalRecord.expire_time:type_name -> google.protobuf.Timestamp
+	31, // 2: residency.v1.PersonalRecord.source:type_name -> residency.v1.Source
+	32, // 3: residency.v1.PersonalRecord.purposes:type_name -> residency.v1.Purpose
+	33, // 4: residency.v1.PersonalRecord.birth_date:type_name -> residency.v1.Date
+	34, // 5: residency.v1.PersonalRecord.collect_time:type_name -> google.protobuf.Timestamp
+	34, // 6: residency.v1.PersonalRecord.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 7: residency.v1.PutRecordRequest.record:type_name -> residency.v1.PersonalRecord
-	19, // 8: residency.v1.PutRecordResponse.collect_time:type_name -> google.protobuf.Timestamp
-	17, // 9: residency.v1.GetRecordRequest.purpose:type_name -> residency.v1.Purpose
+	34, // 8: residency.v1.PutRecordResponse.collect_time:type_name -> google.protobuf.Timestamp
+	32, // 9: residency.v1.GetRecordRequest.purpose:type_name -> residency.v1.Purpose
 	1,  // 10: residency.v1.GetRecordResponse.record:type_name -> residency.v1.PersonalRecord
-	17, // 11: residency.v1.ListRecordsRequest.purpose:type_name -> residency.v1.Purpose
+	32, // 11: residency.v1.ListRecordsRequest.purpose:type_name -> residency.v1.Purpose
 	1,  // 12: residency.v1.ListRecordsResponse.records:type_name -> residency.v1.PersonalRecord
-	17, // 13: residency.v1.ListSubjectsRequest.purpose:type_name -> residency.v1.Purpose
-	19, // 14: residency.v1.Subject.create_time:type_name -> google.protobuf.Timestamp
+	32, // 13: residency.v1.ListSubjectsRequest.purpose:type_name -> residency.v1.Purpose
+	34, // 14: residency.v1.Subject.create_time:type_name -> google.protobuf.Timestamp
 	9,  // 15: residency.v1.ListSubjectsResponse.subjects:type_name -> residency.v1.Subject
-	17, // 16: residency.v1.FindRecordsRequest.purpose:type_name -> residency.v1.Purpose
+	32, // 16: residency.v1.FindRecordsRequest.purpose:type_name -> residency.v1.Purpose
 	1,  // 17: residency.v1.FindRecordsResponse.records:type_name -> residency.v1.PersonalRecord
-	2,  // 18: residency.v1.RecordService.PutRecord:input_type -> residency.v1.PutRecordRequest
-	4,  // 19: residency.v1.RecordService.GetRecord:input_type -> residency.v1.GetRecordRequest
-	6,  // 20: residency.v1.RecordService.ListRecords:input_type -> residency.v1.ListRecordsRequest
-	8,  // 21: residency.v1.RecordService.ListSubjects:input_type -> residency.v1.ListSubjectsRequest
-	11, // 22: residency.v1.RecordService.FindRecords:input_type -> residency.v1.FindRecordsRequest
-	13, // 23: residency.v1.RecordService.DeleteRecord:input_type -> residency.v1.DeleteRecordRequest
-	3,  // 24: residency.v1.RecordService.PutRecord:output_type -> residency.v1.PutRecordResponse
-	5,  // 25: residency.v1.RecordService.GetRecord:output_type -> residency.v1.GetRecordResponse
-	7,  // 26: residency.v1.RecordService.ListRecords:output_type -> residency.v1.ListRecordsResponse
-	10, // 27: residency.v1.RecordService.ListSubjects:output_type -> residency.v1.ListSubjectsResponse
-	12, // 28: residency.v1.RecordService.FindRecords:output_type -> residency.v1.FindRecordsResponse
-	14, // 29: residency.v1.RecordService.DeleteRecord:output_type -> residency.v1.DeleteRecordResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	32, // 18: residency.v1.SubjectRestrictions.restricted_purposes:type_name -> residency.v1.Purpose
+	34, // 19: residency.v1.SubjectRestrictions.update_time:type_name -> google.protobuf.Timestamp
+	32, // 20: residency.v1.RestrictSubjectRequest.purposes:type_name -> residency.v1.Purpose
+	15, // 21: residency.v1.RestrictSubjectResponse.restrictions:type_name -> residency.v1.SubjectRestrictions
+	32, // 22: residency.v1.LiftRestrictionRequest.purposes:type_name -> residency.v1.Purpose
+	15, // 23: residency.v1.LiftRestrictionResponse.restrictions:type_name -> residency.v1.SubjectRestrictions
+	15, // 24: residency.v1.ObjectToCollectionResponse.restrictions:type_name -> residency.v1.SubjectRestrictions
+	15, // 25: residency.v1.WithdrawObjectionResponse.restrictions:type_name -> residency.v1.SubjectRestrictions
+	35, // 26: residency.v1.ReportChildResponse.erasure:type_name -> residency.v1.Erasure
+	15, // 27: residency.v1.ExportSubjectResponse.restrictions:type_name -> residency.v1.SubjectRestrictions
+	1,  // 28: residency.v1.ExportSubjectResponse.record:type_name -> residency.v1.PersonalRecord
+	36, // 29: residency.v1.ExportSubjectResponse.consent:type_name -> residency.v1.Consent
+	37, // 30: residency.v1.ExportSubjectResponse.disclosure:type_name -> residency.v1.Disclosure
+	38, // 31: residency.v1.ExportSubjectResponse.decision:type_name -> residency.v1.DecisionRecord
+	35, // 32: residency.v1.EraseSubjectResponse.erasure:type_name -> residency.v1.Erasure
+	2,  // 33: residency.v1.RecordService.PutRecord:input_type -> residency.v1.PutRecordRequest
+	4,  // 34: residency.v1.RecordService.GetRecord:input_type -> residency.v1.GetRecordRequest
+	6,  // 35: residency.v1.RecordService.ListRecords:input_type -> residency.v1.ListRecordsRequest
+	8,  // 36: residency.v1.RecordService.ListSubjects:input_type -> residency.v1.ListSubjectsRequest
+	11, // 37: residency.v1.RecordService.FindRecords:input_type -> residency.v1.FindRecordsRequest
+	13, // 38: residency.v1.RecordService.DeleteRecord:input_type -> residency.v1.DeleteRecordRequest
+	16, // 39: residency.v1.RecordService.RestrictSubject:input_type -> residency.v1.RestrictSubjectRequest
+	18, // 40: residency.v1.RecordService.LiftRestriction:input_type -> residency.v1.LiftRestrictionRequest
+	20, // 41: residency.v1.RecordService.ObjectToCollection:input_type -> residency.v1.ObjectToCollectionRequest
+	22, // 42: residency.v1.RecordService.WithdrawObjection:input_type -> residency.v1.WithdrawObjectionRequest
+	24, // 43: residency.v1.RecordService.ReportChild:input_type -> residency.v1.ReportChildRequest
+	26, // 44: residency.v1.RecordService.ExportSubject:input_type -> residency.v1.ExportSubjectRequest
+	28, // 45: residency.v1.RecordService.EraseSubject:input_type -> residency.v1.EraseSubjectRequest
+	3,  // 46: residency.v1.RecordService.PutRecord:output_type -> residency.v1.PutRecordResponse
+	5,  // 47: residency.v1.RecordService.GetRecord:output_type -> residency.v1.GetRecordResponse
+	7,  // 48: residency.v1.RecordService.ListRecords:output_type -> residency.v1.ListRecordsResponse
+	10, // 49: residency.v1.RecordService.ListSubjects:output_type -> residency.v1.ListSubjectsResponse
+	12, // 50: residency.v1.RecordService.FindRecords:output_type -> residency.v1.FindRecordsResponse
+	14, // 51: residency.v1.RecordService.DeleteRecord:output_type -> residency.v1.DeleteRecordResponse
+	17, // 52: residency.v1.RecordService.RestrictSubject:output_type -> residency.v1.RestrictSubjectResponse
+	19, // 53: residency.v1.RecordService.LiftRestriction:output_type -> residency.v1.LiftRestrictionResponse
+	21, // 54: residency.v1.RecordService.ObjectToCollection:output_type -> residency.v1.ObjectToCollectionResponse
+	23, // 55: residency.v1.RecordService.WithdrawObjection:output_type -> residency.v1.WithdrawObjectionResponse
+	25, // 56: residency.v1.RecordService.ReportChild:output_type -> residency.v1.ReportChildResponse
+	27, // 57: residency.v1.RecordService.ExportSubject:output_type -> residency.v1.ExportSubjectResponse
+	29, // 58: residency.v1.RecordService.EraseSubject:output_type -> residency.v1.EraseSubjectResponse
+	46, // [46:59] is the sub-list for method output_type
+	33, // [33:46] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_residency_v1_record_service_proto_init() }
@@ -1308,6 +2410,10 @@ func file_residency_v1_record_service_proto_init() {
 	if File_residency_v1_record_service_proto != nil {
 		return
 	}
+	file_residency_v1_audit_service_proto_init()
+	file_residency_v1_consent_service_proto_init()
+	file_residency_v1_disclosure_proto_init()
+	file_residency_v1_tenant_service_proto_init()
 	file_residency_v1_types_proto_init()
 	file_residency_v1_record_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_residency_v1_record_service_proto_msgTypes[11].OneofWrappers = []any{
@@ -1315,13 +2421,24 @@ func file_residency_v1_record_service_proto_init() {
 		(*FindRecordsRequest_PhoneNumber)(nil),
 	}
 	file_residency_v1_record_service_proto_msgTypes[13].OneofWrappers = []any{}
+	file_residency_v1_record_service_proto_msgTypes[25].OneofWrappers = []any{
+		(*ReportChildResponse_Erasure)(nil),
+		(*ReportChildResponse_ParentalConsentId)(nil),
+	}
+	file_residency_v1_record_service_proto_msgTypes[27].OneofWrappers = []any{
+		(*ExportSubjectResponse_Restrictions)(nil),
+		(*ExportSubjectResponse_Record)(nil),
+		(*ExportSubjectResponse_Consent)(nil),
+		(*ExportSubjectResponse_Disclosure)(nil),
+		(*ExportSubjectResponse_Decision)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_residency_v1_record_service_proto_rawDesc), len(file_residency_v1_record_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

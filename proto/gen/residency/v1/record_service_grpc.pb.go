@@ -19,12 +19,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RecordService_PutRecord_FullMethodName    = "/residency.v1.RecordService/PutRecord"
-	RecordService_GetRecord_FullMethodName    = "/residency.v1.RecordService/GetRecord"
-	RecordService_ListRecords_FullMethodName  = "/residency.v1.RecordService/ListRecords"
-	RecordService_ListSubjects_FullMethodName = "/residency.v1.RecordService/ListSubjects"
-	RecordService_FindRecords_FullMethodName  = "/residency.v1.RecordService/FindRecords"
-	RecordService_DeleteRecord_FullMethodName = "/residency.v1.RecordService/DeleteRecord"
+	RecordService_PutRecord_FullMethodName          = "/residency.v1.RecordService/PutRecord"
+	RecordService_GetRecord_FullMethodName          = "/residency.v1.RecordService/GetRecord"
+	RecordService_ListRecords_FullMethodName        = "/residency.v1.RecordService/ListRecords"
+	RecordService_ListSubjects_FullMethodName       = "/residency.v1.RecordService/ListSubjects"
+	RecordService_FindRecords_FullMethodName        = "/residency.v1.RecordService/FindRecords"
+	RecordService_DeleteRecord_FullMethodName       = "/residency.v1.RecordService/DeleteRecord"
+	RecordService_RestrictSubject_FullMethodName    = "/residency.v1.RecordService/RestrictSubject"
+	RecordService_LiftRestriction_FullMethodName    = "/residency.v1.RecordService/LiftRestriction"
+	RecordService_ObjectToCollection_FullMethodName = "/residency.v1.RecordService/ObjectToCollection"
+	RecordService_WithdrawObjection_FullMethodName  = "/residency.v1.RecordService/WithdrawObjection"
+	RecordService_ReportChild_FullMethodName        = "/residency.v1.RecordService/ReportChild"
+	RecordService_ExportSubject_FullMethodName      = "/residency.v1.RecordService/ExportSubject"
+	RecordService_EraseSubject_FullMethodName       = "/residency.v1.RecordService/EraseSubject"
 )
 
 // RecordServiceClient is the client API for RecordService service.
@@ -55,6 +62,31 @@ type RecordServiceClient interface {
 	FindRecords(ctx context.Context, in *FindRecordsRequest, opts ...grpc.CallOption) (*FindRecordsResponse, error)
 	// Deletes a record. Errors: NOT_FOUND, VERSION_MISMATCH.
 	DeleteRecord(ctx context.Context, in *DeleteRecordRequest, opts ...grpc.CallOption) (*DeleteRecordResponse, error)
+	// Takes purposes away from what is stored about a person (clause change-use):
+	// uses and disclosures for them answer RESTRICTED from then on. From abroad it
+	// is taken in and its answer tells nothing.
+	RestrictSubject(ctx context.Context, in *RestrictSubjectRequest, opts ...grpc.CallOption) (*RestrictSubjectResponse, error)
+	// Gives purposes back that were taken away.
+	LiftRestriction(ctx context.Context, in *LiftRestrictionRequest, opts ...grpc.CallOption) (*LiftRestrictionResponse, error)
+	// Declines automatic collection about a person (clause decline-cookies): writes
+	// with SOURCE_AUTOMATIC answer COLLECTION_DECLINED from then on. From abroad it
+	// is taken in and its answer tells nothing.
+	ObjectToCollection(ctx context.Context, in *ObjectToCollectionRequest, opts ...grpc.CallOption) (*ObjectToCollectionResponse, error)
+	// Allows automatic collection about a person again.
+	WithdrawObjection(ctx context.Context, in *WithdrawObjectionRequest, opts ...grpc.CallOption) (*WithdrawObjectionResponse, error)
+	// Reports that a person is a child (clause children). Without a parent's
+	// recorded consent everything about the person is erased. Errors: NOT_FOUND,
+	// PURPOSE_NOT_PERMITTED where the policy has no rule about children.
+	ReportChild(ctx context.Context, in *ReportChildRequest, opts ...grpc.CallOption) (*ReportChildResponse, error)
+	// Streams everything that is held about a person: what they asked for, their
+	// records, consents, the disclosures made and the decisions about them. Errors:
+	// NOT_FOUND.
+	ExportSubject(ctx context.Context, in *ExportSubjectRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSubjectResponse], error)
+	// Destroys everything that is held about a person (clause stop-holding). When it
+	// has answered, the person's key is destroyed and nothing can be read again,
+	// from backups neither; TenantService.GetErasure shows how the sweep of the
+	// rows goes on. Later writes about the person answer ERASED. Errors: NOT_FOUND.
+	EraseSubject(ctx context.Context, in *EraseSubjectRequest, opts ...grpc.CallOption) (*EraseSubjectResponse, error)
 }
 
 type recordServiceClient struct {
@@ -125,6 +157,85 @@ func (c *recordServiceClient) DeleteRecord(ctx context.Context, in *DeleteRecord
 	return out, nil
 }
 
+func (c *recordServiceClient) RestrictSubject(ctx context.Context, in *RestrictSubjectRequest, opts ...grpc.CallOption) (*RestrictSubjectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestrictSubjectResponse)
+	err := c.cc.Invoke(ctx, RecordService_RestrictSubject_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *recordServiceClient) LiftRestriction(ctx context.Context, in *LiftRestrictionRequest, opts ...grpc.CallOption) (*LiftRestrictionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LiftRestrictionResponse)
+	err := c.cc.Invoke(ctx, RecordService_LiftRestriction_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *recordServiceClient) ObjectToCollection(ctx context.Context, in *ObjectToCollectionRequest, opts ...grpc.CallOption) (*ObjectToCollectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ObjectToCollectionResponse)
+	err := c.cc.Invoke(ctx, RecordService_ObjectToCollection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *recordServiceClient) WithdrawObjection(ctx context.Context, in *WithdrawObjectionRequest, opts ...grpc.CallOption) (*WithdrawObjectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WithdrawObjectionResponse)
+	err := c.cc.Invoke(ctx, RecordService_WithdrawObjection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *recordServiceClient) ReportChild(ctx context.Context, in *ReportChildRequest, opts ...grpc.CallOption) (*ReportChildResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportChildResponse)
+	err := c.cc.Invoke(ctx, RecordService_ReportChild_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *recordServiceClient) ExportSubject(ctx context.Context, in *ExportSubjectRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSubjectResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RecordService_ServiceDesc.Streams[0], RecordService_ExportSubject_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportSubjectRequest, ExportSubjectResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RecordService_ExportSubjectClient = grpc.ServerStreamingClient[ExportSubjectResponse]
+
+func (c *recordServiceClient) EraseSubject(ctx context.Context, in *EraseSubjectRequest, opts ...grpc.CallOption) (*EraseSubjectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseSubjectResponse)
+	err := c.cc.Invoke(ctx, RecordService_EraseSubject_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RecordServiceServer is the server API for RecordService service.
 // All implementations must embed UnimplementedRecordServiceServer
 // for forward compatibility.
@@ -153,6 +264,31 @@ type RecordServiceServer interface {
 	FindRecords(context.Context, *FindRecordsRequest) (*FindRecordsResponse, error)
 	// Deletes a record. Errors: NOT_FOUND, VERSION_MISMATCH.
 	DeleteRecord(context.Context, *DeleteRecordRequest) (*DeleteRecordResponse, error)
+	// Takes purposes away from what is stored about a person (clause change-use):
+	// uses and disclosures for them answer RESTRICTED from then on. From abroad it
+	// is taken in and its answer tells nothing.
+	RestrictSubject(context.Context, *RestrictSubjectRequest) (*RestrictSubjectResponse, error)
+	// Gives purposes back that were taken away.
+	LiftRestriction(context.Context, *LiftRestrictionRequest) (*LiftRestrictionResponse, error)
+	// Declines automatic collection about a person (clause decline-cookies): writes
+	// with SOURCE_AUTOMATIC answer COLLECTION_DECLINED from then on. From abroad it
+	// is taken in and its answer tells nothing.
+	ObjectToCollection(context.Context, *ObjectToCollectionRequest) (*ObjectToCollectionResponse, error)
+	// Allows automatic collection about a person again.
+	WithdrawObjection(context.Context, *WithdrawObjectionRequest) (*WithdrawObjectionResponse, error)
+	// Reports that a person is a child (clause children). Without a parent's
+	// recorded consent everything about the person is erased. Errors: NOT_FOUND,
+	// PURPOSE_NOT_PERMITTED where the policy has no rule about children.
+	ReportChild(context.Context, *ReportChildRequest) (*ReportChildResponse, error)
+	// Streams everything that is held about a person: what they asked for, their
+	// records, consents, the disclosures made and the decisions about them. Errors:
+	// NOT_FOUND.
+	ExportSubject(*ExportSubjectRequest, grpc.ServerStreamingServer[ExportSubjectResponse]) error
+	// Destroys everything that is held about a person (clause stop-holding). When it
+	// has answered, the person's key is destroyed and nothing can be read again,
+	// from backups neither; TenantService.GetErasure shows how the sweep of the
+	// rows goes on. Later writes about the person answer ERASED. Errors: NOT_FOUND.
+	EraseSubject(context.Context, *EraseSubjectRequest) (*EraseSubjectResponse, error)
 	mustEmbedUnimplementedRecordServiceServer()
 }
 
@@ -180,6 +316,27 @@ func (UnimplementedRecordServiceServer) FindRecords(context.Context, *FindRecord
 }
 func (UnimplementedRecordServiceServer) DeleteRecord(context.Context, *DeleteRecordRequest) (*DeleteRecordResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteRecord not implemented")
+}
+func (UnimplementedRecordServiceServer) RestrictSubject(context.Context, *RestrictSubjectRequest) (*RestrictSubjectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestrictSubject not implemented")
+}
+func (UnimplementedRecordServiceServer) LiftRestriction(context.Context, *LiftRestrictionRequest) (*LiftRestrictionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LiftRestriction not implemented")
+}
+func (UnimplementedRecordServiceServer) ObjectToCollection(context.Context, *ObjectToCollectionRequest) (*ObjectToCollectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ObjectToCollection not implemented")
+}
+func (UnimplementedRecordServiceServer) WithdrawObjection(context.Context, *WithdrawObjectionRequest) (*WithdrawObjectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WithdrawObjection not implemented")
+}
+func (UnimplementedRecordServiceServer) ReportChild(context.Context, *ReportChildRequest) (*ReportChildResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportChild not implemented")
+}
+func (UnimplementedRecordServiceServer) ExportSubject(*ExportSubjectRequest, grpc.ServerStreamingServer[ExportSubjectResponse]) error {
+	return status.Error(codes.Unimplemented, "method ExportSubject not implemented")
+}
+func (UnimplementedRecordServiceServer) EraseSubject(context.Context, *EraseSubjectRequest) (*EraseSubjectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EraseSubject not implemented")
 }
 func (UnimplementedRecordServiceServer) mustEmbedUnimplementedRecordServiceServer() {}
 func (UnimplementedRecordServiceServer) testEmbeddedByValue()                       {}
@@ -310,6 +467,125 @@ func _RecordService_DeleteRecord_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RecordService_RestrictSubject_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestrictSubjectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RecordServiceServer).RestrictSubject(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RecordService_RestrictSubject_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RecordServiceServer).RestrictSubject(ctx, req.(*RestrictSubjectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RecordService_LiftRestriction_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LiftRestrictionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RecordServiceServer).LiftRestriction(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RecordService_LiftRestriction_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RecordServiceServer).LiftRestriction(ctx, req.(*LiftRestrictionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RecordService_ObjectToCollection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ObjectToCollectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RecordServiceServer).ObjectToCollection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RecordService_ObjectToCollection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RecordServiceServer).ObjectToCollection(ctx, req.(*ObjectToCollectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RecordService_WithdrawObjection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WithdrawObjectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RecordServiceServer).WithdrawObjection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RecordService_WithdrawObjection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RecordServiceServer).WithdrawObjection(ctx, req.(*WithdrawObjectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RecordService_ReportChild_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportChildRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RecordServiceServer).ReportChild(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RecordService_ReportChild_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RecordServiceServer).ReportChild(ctx, req.(*ReportChildRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RecordService_ExportSubject_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportSubjectRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RecordServiceServer).ExportSubject(m, &grpc.GenericServerStream[ExportSubjectRequest, ExportSubjectResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RecordService_ExportSubjectServer = grpc.ServerStreamingServer[ExportSubjectResponse]
+
+func _RecordService_EraseSubject_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseSubjectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RecordServiceServer).EraseSubject(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RecordService_EraseSubject_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RecordServiceServer).EraseSubject(ctx, req.(*EraseSubjectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RecordService_ServiceDesc is the grpc.ServiceDesc for RecordService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -341,7 +617,37 @@ var RecordService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "DeleteRecord",
 			Handler:    _RecordService_DeleteRecord_Handler,
 		},
+		{
+			MethodName: "RestrictSubject",
+			Handler:    _RecordService_RestrictSubject_Handler,
+		},
+		{
+			MethodName: "LiftRestriction",
+			Handler:    _RecordService_LiftRestriction_Handler,
+		},
+		{
+			MethodName: "ObjectToCollection",
+			Handler:    _RecordService_ObjectToCollection_Handler,
+		},
+		{
+			MethodName: "WithdrawObjection",
+			Handler:    _RecordService_WithdrawObjection_Handler,
+		},
+		{
+			MethodName: "ReportChild",
+			Handler:    _RecordService_ReportChild_Handler,
+		},
+		{
+			MethodName: "EraseSubject",
+			Handler:    _RecordService_EraseSubject_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ExportSubject",
+			Handler:       _RecordService_ExportSubject_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "residency/v1/record_service.proto",
 }

@@ -89,6 +89,116 @@ func (TenantState) EnumDescriptor() ([]byte, []int) {
 	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{0}
 }
 
+// What an erasure is about.
+type ErasureKind int32
+
+const (
+	// Not stated.
+	ErasureKind_ERASURE_KIND_UNSPECIFIED ErasureKind = 0
+	// One person.
+	ErasureKind_ERASURE_KIND_SUBJECT ErasureKind = 1
+	// A whole tenant.
+	ErasureKind_ERASURE_KIND_TENANT ErasureKind = 2
+)
+
+// Enum value maps for ErasureKind.
+var (
+	ErasureKind_name = map[int32]string{
+		0: "ERASURE_KIND_UNSPECIFIED",
+		1: "ERASURE_KIND_SUBJECT",
+		2: "ERASURE_KIND_TENANT",
+	}
+	ErasureKind_value = map[string]int32{
+		"ERASURE_KIND_UNSPECIFIED": 0,
+		"ERASURE_KIND_SUBJECT":     1,
+		"ERASURE_KIND_TENANT":      2,
+	}
+)
+
+func (x ErasureKind) Enum() *ErasureKind {
+	p := new(ErasureKind)
+	*p = x
+	return p
+}
+
+func (x ErasureKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ErasureKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_residency_v1_tenant_service_proto_enumTypes[1].Descriptor()
+}
+
+func (ErasureKind) Type() protoreflect.EnumType {
+	return &file_residency_v1_tenant_service_proto_enumTypes[1]
+}
+
+func (x ErasureKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ErasureKind.Descriptor instead.
+func (ErasureKind) EnumDescriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{1}
+}
+
+// How far an erasure has come.
+type ErasureState int32
+
+const (
+	// Not stated.
+	ErasureState_ERASURE_STATE_UNSPECIFIED ErasureState = 0
+	// Decided and on record; the keys are being destroyed.
+	ErasureState_ERASURE_STATE_PENDING ErasureState = 1
+	// The keys are destroyed: nothing can be read any more. Rows and blobs are being deleted.
+	ErasureState_ERASURE_STATE_SWEEPING ErasureState = 2
+	// Nothing is left.
+	ErasureState_ERASURE_STATE_DONE ErasureState = 3
+)
+
+// Enum value maps for ErasureState.
+var (
+	ErasureState_name = map[int32]string{
+		0: "ERASURE_STATE_UNSPECIFIED",
+		1: "ERASURE_STATE_PENDING",
+		2: "ERASURE_STATE_SWEEPING",
+		3: "ERASURE_STATE_DONE",
+	}
+	ErasureState_value = map[string]int32{
+		"ERASURE_STATE_UNSPECIFIED": 0,
+		"ERASURE_STATE_PENDING":     1,
+		"ERASURE_STATE_SWEEPING":    2,
+		"ERASURE_STATE_DONE":        3,
+	}
+)
+
+func (x ErasureState) Enum() *ErasureState {
+	p := new(ErasureState)
+	*p = x
+	return p
+}
+
+func (x ErasureState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ErasureState) Descriptor() protoreflect.EnumDescriptor {
+	return file_residency_v1_tenant_service_proto_enumTypes[2].Descriptor()
+}
+
+func (ErasureState) Type() protoreflect.EnumType {
+	return &file_residency_v1_tenant_service_proto_enumTypes[2]
+}
+
+func (x ErasureState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ErasureState.Descriptor instead.
+func (ErasureState) EnumDescriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{2}
+}
+
 // A registered tenant.
 type Tenant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -107,7 +217,9 @@ type Tenant struct {
 	// When the tenant was registered.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// The home region's jurisdiction (ISO 3166-1 alpha-2).
-	Jurisdiction  string `protobuf:"bytes,8,opt,name=jurisdiction,proto3" json:"jurisdiction,omitempty"`
+	Jurisdiction string `protobuf:"bytes,8,opt,name=jurisdiction,proto3" json:"jurisdiction,omitempty"`
+	// Counts the registration's changes, from 1.
+	Version       int64 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,6 +308,13 @@ func (x *Tenant) GetJurisdiction() string {
 		return x.Jurisdiction
 	}
 	return ""
+}
+
+func (x *Tenant) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
 }
 
 // Asks to register a tenant.
@@ -538,11 +657,690 @@ func (x *ListTenantsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Asks to change a tenant's residence.
+type UpdateTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// Where the tenant resides now: an officially assigned ISO 3166-1 alpha-2 code.
+	Residence string `protobuf:"bytes,2,opt,name=residence,proto3" json:"residence,omitempty"`
+	// The tenant's agreement to staying where it is homed, where the new residence
+	// needs one. It replaces the agreement on record.
+	Agreement *Evidence `protobuf:"bytes,3,opt,name=agreement,proto3" json:"agreement,omitempty"`
+	// The version that is changed; unset = whatever is there.
+	ExpectedVersion *int64 `protobuf:"varint,4,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTenantRequest) Reset() {
+	*x = UpdateTenantRequest{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTenantRequest) ProtoMessage() {}
+
+func (x *UpdateTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTenantRequest.ProtoReflect.Descriptor instead.
+func (*UpdateTenantRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UpdateTenantRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *UpdateTenantRequest) GetResidence() string {
+	if x != nil {
+		return x.Residence
+	}
+	return ""
+}
+
+func (x *UpdateTenantRequest) GetAgreement() *Evidence {
+	if x != nil {
+		return x.Agreement
+	}
+	return nil
+}
+
+func (x *UpdateTenantRequest) GetExpectedVersion() int64 {
+	if x != nil && x.ExpectedVersion != nil {
+		return *x.ExpectedVersion
+	}
+	return 0
+}
+
+func (x *UpdateTenantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A changed tenant.
+type UpdateTenantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant as registered now.
+	Tenant        *Tenant `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateTenantResponse) Reset() {
+	*x = UpdateTenantResponse{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTenantResponse) ProtoMessage() {}
+
+func (x *UpdateTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTenantResponse.ProtoReflect.Descriptor instead.
+func (*UpdateTenantResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UpdateTenantResponse) GetTenant() *Tenant {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
+// Asks to stop serving a tenant.
+type SuspendTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendTenantRequest) Reset() {
+	*x = SuspendTenantRequest{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendTenantRequest) ProtoMessage() {}
+
+func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
+func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SuspendTenantRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *SuspendTenantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A suspended tenant.
+type SuspendTenantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	Tenant        *Tenant `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendTenantResponse) Reset() {
+	*x = SuspendTenantResponse{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendTenantResponse) ProtoMessage() {}
+
+func (x *SuspendTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendTenantResponse.ProtoReflect.Descriptor instead.
+func (*SuspendTenantResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SuspendTenantResponse) GetTenant() *Tenant {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
+// Asks to serve a tenant again.
+type ResumeTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeTenantRequest) Reset() {
+	*x = ResumeTenantRequest{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeTenantRequest) ProtoMessage() {}
+
+func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
+func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ResumeTenantRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ResumeTenantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A resumed tenant.
+type ResumeTenantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	Tenant        *Tenant `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeTenantResponse) Reset() {
+	*x = ResumeTenantResponse{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeTenantResponse) ProtoMessage() {}
+
+func (x *ResumeTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeTenantResponse.ProtoReflect.Descriptor instead.
+func (*ResumeTenantResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ResumeTenantResponse) GetTenant() *Tenant {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
+// Asks to destroy everything that is held for a tenant.
+type EraseTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The tenant's identifier once more, so that a slip destroys nothing.
+	ConfirmTenantId string `protobuf:"bytes,2,opt,name=confirm_tenant_id,json=confirmTenantId,proto3" json:"confirm_tenant_id,omitempty"`
+	// Makes a repeated call return the first result for 24 hours (a UUID).
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseTenantRequest) Reset() {
+	*x = EraseTenantRequest{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseTenantRequest) ProtoMessage() {}
+
+func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
+func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *EraseTenantRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *EraseTenantRequest) GetConfirmTenantId() string {
+	if x != nil {
+		return x.ConfirmTenantId
+	}
+	return ""
+}
+
+func (x *EraseTenantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A begun erasure.
+type EraseTenantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The erasure; its keys are destroyed already.
+	Erasure       *Erasure `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseTenantResponse) Reset() {
+	*x = EraseTenantResponse{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseTenantResponse) ProtoMessage() {}
+
+func (x *EraseTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseTenantResponse.ProtoReflect.Descriptor instead.
+func (*EraseTenantResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *EraseTenantResponse) GetErasure() *Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return nil
+}
+
+// Asks for an erasure.
+type GetErasureRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The erasure.
+	ErasureId     string `protobuf:"bytes,2,opt,name=erasure_id,json=erasureId,proto3" json:"erasure_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetErasureRequest) Reset() {
+	*x = GetErasureRequest{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetErasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetErasureRequest) ProtoMessage() {}
+
+func (x *GetErasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetErasureRequest.ProtoReflect.Descriptor instead.
+func (*GetErasureRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetErasureRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *GetErasureRequest) GetErasureId() string {
+	if x != nil {
+		return x.ErasureId
+	}
+	return ""
+}
+
+// One erasure.
+type GetErasureResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The erasure.
+	Erasure       *Erasure `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetErasureResponse) Reset() {
+	*x = GetErasureResponse{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetErasureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetErasureResponse) ProtoMessage() {}
+
+func (x *GetErasureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetErasureResponse.ProtoReflect.Descriptor instead.
+func (*GetErasureResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetErasureResponse) GetErasure() *Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return nil
+}
+
+// The erasure of a person or a tenant: a record without personal information.
+type Erasure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The erasure's identifier (a UUID): that of the decision, under which it is
+	// in the audit log.
+	ErasureId string `protobuf:"bytes,1,opt,name=erasure_id,json=erasureId,proto3" json:"erasure_id,omitempty"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,2,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// What is erased.
+	Kind ErasureKind `protobuf:"varint,3,opt,name=kind,proto3,enum=residency.v1.ErasureKind" json:"kind,omitempty"`
+	// How far it has come.
+	State ErasureState `protobuf:"varint,4,opt,name=state,proto3,enum=residency.v1.ErasureState" json:"state,omitempty"`
+	// When it was decided, by the storage cluster's clock.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When nothing was left; unset before.
+	FinishTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=finish_time,json=finishTime,proto3" json:"finish_time,omitempty"`
+	// How many rows have been deleted so far.
+	RowsErased int64 `protobuf:"varint,7,opt,name=rows_erased,json=rowsErased,proto3" json:"rows_erased,omitempty"`
+	// How many blobs have been deleted so far.
+	BlobsErased int64 `protobuf:"varint,8,opt,name=blobs_erased,json=blobsErased,proto3" json:"blobs_erased,omitempty"`
+	// The clause under which it was decided.
+	Clause string `protobuf:"bytes,9,opt,name=clause,proto3" json:"clause,omitempty"`
+	// The policy version under which it was decided.
+	PolicyVersion string `protobuf:"bytes,10,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	// The legal entity that erases.
+	Controller    string `protobuf:"bytes,11,opt,name=controller,proto3" json:"controller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Erasure) Reset() {
+	*x = Erasure{}
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Erasure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Erasure) ProtoMessage() {}
+
+func (x *Erasure) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_tenant_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
+func (*Erasure) Descriptor() ([]byte, []int) {
+	return file_residency_v1_tenant_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Erasure) GetErasureId() string {
+	if x != nil {
+		return x.ErasureId
+	}
+	return ""
+}
+
+func (x *Erasure) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *Erasure) GetKind() ErasureKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ErasureKind_ERASURE_KIND_UNSPECIFIED
+}
+
+func (x *Erasure) GetState() ErasureState {
+	if x != nil {
+		return x.State
+	}
+	return ErasureState_ERASURE_STATE_UNSPECIFIED
+}
+
+func (x *Erasure) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Erasure) GetFinishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FinishTime
+	}
+	return nil
+}
+
+func (x *Erasure) GetRowsErased() int64 {
+	if x != nil {
+		return x.RowsErased
+	}
+	return 0
+}
+
+func (x *Erasure) GetBlobsErased() int64 {
+	if x != nil {
+		return x.BlobsErased
+	}
+	return 0
+}
+
+func (x *Erasure) GetClause() string {
+	if x != nil {
+		return x.Clause
+	}
+	return ""
+}
+
+func (x *Erasure) GetPolicyVersion() string {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return ""
+}
+
+func (x *Erasure) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
+}
+
 var File_residency_v1_tenant_service_proto protoreflect.FileDescriptor
 
 const file_residency_v1_tenant_service_proto_rawDesc = "" +
 	"\n" +
-	"!residency/v1/tenant_service.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\"residency/v1/consent_service.proto\"\xbd\x02\n" +
+	"!residency/v1/tenant_service.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\"residency/v1/consent_service.proto\"\xd7\x02\n" +
 	"\x06Tenant\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1c\n" +
 	"\tresidence\x18\x02 \x01(\tR\tresidence\x12\x1f\n" +
@@ -555,7 +1353,8 @@ const file_residency_v1_tenant_service_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\x0e2\x19.residency.v1.TenantStateR\x05state\x12;\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\"\n" +
-	"\fjurisdiction\x18\b \x01(\tR\fjurisdiction\"\xbf\x02\n" +
+	"\fjurisdiction\x18\b \x01(\tR\fjurisdiction\x12\x18\n" +
+	"\aversion\x18\t \x01(\x03R\aversion\"\xbf\x02\n" +
 	"\x15RegisterTenantRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12/\n" +
 	"\tresidence\x18\x02 \x01(\tB\x11\xbaH\x0er\f2\n" +
@@ -579,18 +1378,89 @@ const file_residency_v1_tenant_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"m\n" +
 	"\x13ListTenantsResponse\x12.\n" +
 	"\atenants\x18\x01 \x03(\v2\x14.residency.v1.TenantR\atenants\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\xaf\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc1\x02\n" +
+	"\x13UpdateTenantRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12/\n" +
+	"\tresidence\x18\x02 \x01(\tB\x11\xbaH\x0er\f2\n" +
+	"^[A-Z]{2}$R\tresidence\x124\n" +
+	"\tagreement\x18\x03 \x01(\v2\x16.residency.v1.EvidenceR\tagreement\x127\n" +
+	"\x10expected_version\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x01H\x00R\x0fexpectedVersion\x88\x01\x01\x12*\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\x13\n" +
+	"\x11_expected_version\"D\n" +
+	"\x14UpdateTenantResponse\x12,\n" +
+	"\x06tenant\x18\x01 \x01(\v2\x14.residency.v1.TenantR\x06tenant\"\x8d\x01\n" +
+	"\x14SuspendTenantRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12*\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"E\n" +
+	"\x15SuspendTenantResponse\x12,\n" +
+	"\x06tenant\x18\x01 \x01(\v2\x14.residency.v1.TenantR\x06tenant\"\x8c\x01\n" +
+	"\x13ResumeTenantRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12*\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"D\n" +
+	"\x14ResumeTenantResponse\x12,\n" +
+	"\x06tenant\x18\x01 \x01(\v2\x14.residency.v1.TenantR\x06tenant\"\xe1\x01\n" +
+	"\x12EraseTenantRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12T\n" +
+	"\x11confirm_tenant_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x0fconfirmTenantId\x12*\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"F\n" +
+	"\x13EraseTenantResponse\x12/\n" +
+	"\aerasure\x18\x01 \x01(\v2\x15.residency.v1.ErasureR\aerasure\"\xa7\x01\n" +
+	"\x11GetErasureRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12G\n" +
+	"\n" +
+	"erasure_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\terasureId\"E\n" +
+	"\x12GetErasureResponse\x12/\n" +
+	"\aerasure\x18\x01 \x01(\v2\x15.residency.v1.ErasureR\aerasure\"\xc3\x03\n" +
+	"\aErasure\x12\x1d\n" +
+	"\n" +
+	"erasure_id\x18\x01 \x01(\tR\terasureId\x12\x1b\n" +
+	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12-\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x19.residency.v1.ErasureKindR\x04kind\x120\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x1a.residency.v1.ErasureStateR\x05state\x12;\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vfinish_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"finishTime\x12\x1f\n" +
+	"\vrows_erased\x18\a \x01(\x03R\n" +
+	"rowsErased\x12!\n" +
+	"\fblobs_erased\x18\b \x01(\x03R\vblobsErased\x12\x16\n" +
+	"\x06clause\x18\t \x01(\tR\x06clause\x12%\n" +
+	"\x0epolicy_version\x18\n" +
+	" \x01(\tR\rpolicyVersion\x12\x1e\n" +
+	"\n" +
+	"controller\x18\v \x01(\tR\n" +
+	"controller*\xaf\x01\n" +
 	"\vTenantState\x12\x1c\n" +
 	"\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13TENANT_STATE_ACTIVE\x10\x01\x12\x1a\n" +
 	"\x16TENANT_STATE_SUSPENDED\x10\x02\x12\x1b\n" +
 	"\x17TENANT_STATE_RELOCATING\x10\x03\x12\x16\n" +
 	"\x12TENANT_STATE_MOVED\x10\x04\x12\x18\n" +
-	"\x14TENANT_STATE_ERASING\x10\x052\xd7\x02\n" +
+	"\x14TENANT_STATE_ERASING\x10\x05*^\n" +
+	"\vErasureKind\x12\x1c\n" +
+	"\x18ERASURE_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14ERASURE_KIND_SUBJECT\x10\x01\x12\x17\n" +
+	"\x13ERASURE_KIND_TENANT\x10\x02*|\n" +
+	"\fErasureState\x12\x1d\n" +
+	"\x19ERASURE_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ERASURE_STATE_PENDING\x10\x01\x12\x1a\n" +
+	"\x16ERASURE_STATE_SWEEPING\x10\x02\x12\x16\n" +
+	"\x12ERASURE_STATE_DONE\x10\x032\x80\a\n" +
 	"\rTenantService\x12t\n" +
 	"\x0eRegisterTenant\x12#.residency.v1.RegisterTenantRequest\x1a$.residency.v1.RegisterTenantResponse\"\x17\xca\xf3\x18\x13\b\x01\x10\x03\x1a\rtenants.write\x12d\n" +
 	"\tGetTenant\x12\x1e.residency.v1.GetTenantRequest\x1a\x1f.residency.v1.GetTenantResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x03\x1a\ftenants.read\x12j\n" +
-	"\vListTenants\x12 .residency.v1.ListTenantsRequest\x1a!.residency.v1.ListTenantsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x03\x1a\ftenants.readB\xc4\x01\n" +
+	"\vListTenants\x12 .residency.v1.ListTenantsRequest\x1a!.residency.v1.ListTenantsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x03\x1a\ftenants.read\x12n\n" +
+	"\fUpdateTenant\x12!.residency.v1.UpdateTenantRequest\x1a\".residency.v1.UpdateTenantResponse\"\x17\xca\xf3\x18\x13\b\x01\x10\x03\x1a\rtenants.write\x12q\n" +
+	"\rSuspendTenant\x12\".residency.v1.SuspendTenantRequest\x1a#.residency.v1.SuspendTenantResponse\"\x17\xca\xf3\x18\x13\b\a\x10\x03\x1a\rtenants.write\x12n\n" +
+	"\fResumeTenant\x12!.residency.v1.ResumeTenantRequest\x1a\".residency.v1.ResumeTenantResponse\"\x17\xca\xf3\x18\x13\b\a\x10\x03\x1a\rtenants.write\x12k\n" +
+	"\vEraseTenant\x12 .residency.v1.EraseTenantRequest\x1a!.residency.v1.EraseTenantResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rtenants.erase\x12g\n" +
+	"\n" +
+	"GetErasure\x12\x1f.residency.v1.GetErasureRequest\x1a .residency.v1.GetErasureResponse\"\x16\xca\xf3\x18\x12\b\n" +
+	"\x10\x03\x1a\ftenants.readB\xc4\x01\n" +
 	"\x19dev.domicile.residency.v1B\x12TenantServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (
@@ -605,38 +1475,71 @@ func file_residency_v1_tenant_service_proto_rawDescGZIP() []byte {
 	return file_residency_v1_tenant_service_proto_rawDescData
 }
 
-var file_residency_v1_tenant_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_residency_v1_tenant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_residency_v1_tenant_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_residency_v1_tenant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_residency_v1_tenant_service_proto_goTypes = []any{
 	(TenantState)(0),               // 0: residency.v1.TenantState
-	(*Tenant)(nil),                 // 1: residency.v1.Tenant
-	(*RegisterTenantRequest)(nil),  // 2: residency.v1.RegisterTenantRequest
-	(*RegisterTenantResponse)(nil), // 3: residency.v1.RegisterTenantResponse
-	(*GetTenantRequest)(nil),       // 4: residency.v1.GetTenantRequest
-	(*GetTenantResponse)(nil),      // 5: residency.v1.GetTenantResponse
-	(*ListTenantsRequest)(nil),     // 6: residency.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),    // 7: residency.v1.ListTenantsResponse
-	(*timestamppb.Timestamp)(nil),  // 8: google.protobuf.Timestamp
-	(*Evidence)(nil),               // 9: residency.v1.Evidence
+	(ErasureKind)(0),               // 1: residency.v1.ErasureKind
+	(ErasureState)(0),              // 2: residency.v1.ErasureState
+	(*Tenant)(nil),                 // 3: residency.v1.Tenant
+	(*RegisterTenantRequest)(nil),  // 4: residency.v1.RegisterTenantRequest
+	(*RegisterTenantResponse)(nil), // 5: residency.v1.RegisterTenantResponse
+	(*GetTenantRequest)(nil),       // 6: residency.v1.GetTenantRequest
+	(*GetTenantResponse)(nil),      // 7: residency.v1.GetTenantResponse
+	(*ListTenantsRequest)(nil),     // 8: residency.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),    // 9: residency.v1.ListTenantsResponse
+	(*UpdateTenantRequest)(nil),    // 10: residency.v1.UpdateTenantRequest
+	(*UpdateTenantResponse)(nil),   // 11: residency.v1.UpdateTenantResponse
+	(*SuspendTenantRequest)(nil),   // 12: residency.v1.SuspendTenantRequest
+	(*SuspendTenantResponse)(nil),  // 13: residency.v1.SuspendTenantResponse
+	(*ResumeTenantRequest)(nil),    // 14: residency.v1.ResumeTenantRequest
+	(*ResumeTenantResponse)(nil),   // 15: residency.v1.ResumeTenantResponse
+	(*EraseTenantRequest)(nil),     // 16: residency.v1.EraseTenantRequest
+	(*EraseTenantResponse)(nil),    // 17: residency.v1.EraseTenantResponse
+	(*GetErasureRequest)(nil),      // 18: residency.v1.GetErasureRequest
+	(*GetErasureResponse)(nil),     // 19: residency.v1.GetErasureResponse
+	(*Erasure)(nil),                // 20: residency.v1.Erasure
+	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
+	(*Evidence)(nil),               // 22: residency.v1.Evidence
 }
 var file_residency_v1_tenant_service_proto_depIdxs = []int32{
-	0, // 0: residency.v1.Tenant.state:type_name -> residency.v1.TenantState
-	8, // 1: residency.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
-	9, // 2: residency.v1.RegisterTenantRequest.agreement:type_name -> residency.v1.Evidence
-	1, // 3: residency.v1.RegisterTenantResponse.tenant:type_name -> residency.v1.Tenant
-	1, // 4: residency.v1.GetTenantResponse.tenant:type_name -> residency.v1.Tenant
-	1, // 5: residency.v1.ListTenantsResponse.tenants:type_name -> residency.v1.Tenant
-	2, // 6: residency.v1.TenantService.RegisterTenant:input_type -> residency.v1.RegisterTenantRequest
-	4, // 7: residency.v1.TenantService.GetTenant:input_type -> residency.v1.GetTenantRequest
-	6, // 8: residency.v1.TenantService.ListTenants:input_type -> residency.v1.ListTenantsRequest
-	3, // 9: residency.v1.TenantService.RegisterTenant:output_type -> residency.v1.RegisterTenantResponse
-	5, // 10: residency.v1.TenantService.GetTenant:output_type -> residency.v1.GetTenantResponse
-	7, // 11: residency.v1.TenantService.ListTenants:output_type -> residency.v1.ListTenantsResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: residency.v1.Tenant.state:type_name -> residency.v1.TenantState
+	21, // 1: residency.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
+	22, // 2: residency.v1.RegisterTenantRequest.agreement:type_name -> residency.v1.Evidence
+	3,  // 3: residency.v1.RegisterTenantResponse.tenant:type_name -> residency.v1.Tenant
+	3,  // 4: residency.v1.GetTenantResponse.tenant:type_name -> residency.v1.Tenant
+	3,  // 5: residency.v1.ListTenantsResponse.tenants:type_name -> residency.v1.Tenant
+	22, // 6: residency.v1.UpdateTenantRequest.agreement:type_name -> residency.v1.Evidence
+	3,  // 7: residency.v1.UpdateTenantResponse.tenant:type_name -> residency.v1.Tenant
+	3,  // 8: residency.v1.SuspendTenantResponse.tenant:type_name -> residency.v1.Tenant
+	3,  // 9: residency.v1.ResumeTenantResponse.tenant:type_name -> residency.v1.Tenant
+	20, // 10: residency.v1.EraseTenantResponse.erasure:type_name -> residency.v1.Erasure
+	20, // 11: residency.v1.GetErasureResponse.erasure:type_name -> residency.v1.Erasure
+	1,  // 12: residency.v1.Erasure.kind:type_name -> residency.v1.ErasureKind
+	2,  // 13: residency.v1.Erasure.state:type_name -> residency.v1.ErasureState
+	21, // 14: residency.v1.Erasure.create_time:type_name -> google.protobuf.Timestamp
+	21, // 15: residency.v1.Erasure.finish_time:type_name -> google.protobuf.Timestamp
+	4,  // 16: residency.v1.TenantService.RegisterTenant:input_type -> residency.v1.RegisterTenantRequest
+	6,  // 17: residency.v1.TenantService.GetTenant:input_type -> residency.v1.GetTenantRequest
+	8,  // 18: residency.v1.TenantService.ListTenants:input_type -> residency.v1.ListTenantsRequest
+	10, // 19: residency.v1.TenantService.UpdateTenant:input_type -> residency.v1.UpdateTenantRequest
+	12, // 20: residency.v1.TenantService.SuspendTenant:input_type -> residency.v1.SuspendTenantRequest
+	14, // 21: residency.v1.TenantService.ResumeTenant:input_type -> residency.v1.ResumeTenantRequest
+	16, // 22: residency.v1.TenantService.EraseTenant:input_type -> residency.v1.EraseTenantRequest
+	18, // 23: residency.v1.TenantService.GetErasure:input_type -> residency.v1.GetErasureRequest
+	5,  // 24: residency.v1.TenantService.RegisterTenant:output_type -> residency.v1.RegisterTenantResponse
+	7,  // 25: residency.v1.TenantService.GetTenant:output_type -> residency.v1.GetTenantResponse
+	9,  // 26: residency.v1.TenantService.ListTenants:output_type -> residency.v1.ListTenantsResponse
+	11, // 27: residency.v1.TenantService.UpdateTenant:output_type -> residency.v1.UpdateTenantResponse
+	13, // 28: residency.v1.TenantService.SuspendTenant:output_type -> residency.v1.SuspendTenantResponse
+	15, // 29: residency.v1.TenantService.ResumeTenant:output_type -> residency.v1.ResumeTenantResponse
+	17, // 30: residency.v1.TenantService.EraseTenant:output_type -> residency.v1.EraseTenantResponse
+	19, // 31: residency.v1.TenantService.GetErasure:output_type -> residency.v1.GetErasureResponse
+	24, // [24:32] is the sub-list for method output_type
+	16, // [16:24] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_residency_v1_tenant_service_proto_init() }
@@ -645,13 +1548,14 @@ func file_residency_v1_tenant_service_proto_init() {
 		return
 	}
 	file_residency_v1_consent_service_proto_init()
+	file_residency_v1_tenant_service_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_residency_v1_tenant_service_proto_rawDesc), len(file_residency_v1_tenant_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      3,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
