@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,6 +72,20 @@ func (m *memoryKeys) Destroy(_ context.Context, prefix string) error {
 	}
 	maps.DeleteFunc(m.wrapped, func(name string, _ []byte) bool { return strings.HasPrefix(name, prefix) })
 	return m.lost
+}
+
+func (m *memoryKeys) List(_ context.Context, prefix string, yield func(string, []byte) bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.wrapped)) {
+		if strings.HasPrefix(name, prefix) && !yield(name, m.wrapped[name]) {
+			return nil
+		}
+	}
+	return nil
 }
 
 func (m *memoryKeys) Ping(context.Context) error {

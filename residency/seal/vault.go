@@ -50,7 +50,8 @@ type Options struct {
 //
 // Errors: one that wraps store.ErrNotFound, of kind NotFound, when there is no such key; of
 // kind KeysUnavailable when the key store, the keyring or the wrapped key fails;
-// of kind Internal for a call that makes no sense.
+// of kind Erased when a key was to be made for what the erasure ledger has; of
+// kind Internal for a call that makes no sense.
 type Vault struct {
 	region residency.Region
 	ring   Keyring
@@ -222,6 +223,8 @@ func loadAs[T any](ctx context.Context, v *Vault, op, name string, create bool, 
 	switch {
 	case errors.Is(err, errNoKey):
 		return none, &residency.Error{Op: op, Kind: residency.NotFound, Err: err}
+	case residency.KindOf(err) == residency.Erased:
+		return none, err
 	case err != nil:
 		return none, keysUnavailable(op, err)
 	}
@@ -268,7 +271,12 @@ func (v *Vault) secret(ctx context.Context, w wrapper, b *binding, name string, 
 		if !create {
 			return nil, errNoKey
 		}
-		wrapped, err = v.createSecret(ctx, w, ad, name, size)
+		if wrapped, err = v.createSecret(ctx, w, ad, name, size); err == nil {
+			err = v.mayCreate(ctx, b)
+		}
+	}
+	if residency.KindOf(err) == residency.Erased {
+		return nil, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key store: %w", err)
@@ -282,6 +290,17 @@ func (v *Vault) secret(ctx context.Context, w wrapper, b *binding, name string, 
 		return nil, fmt.Errorf("a wrapped key holds %d bytes, not %d", len(s), size)
 	}
 	return s, nil
+}
+
+// mayCreate refuses the key of a tenant or subject that was erased.
+func (v *Vault) mayCreate(ctx context.Context, b *binding) error {
+	switch b.form {
+	case formTenantKey:
+		return v.unerased(ctx, "seal.CreateTenant", b.tenant, "")
+	case formSubjectKey:
+		return v.unerased(ctx, "seal.CreateSubject", b.tenant, b.id)
+	}
+	return nil
 }
 
 // createSecret stores random bytes, wrapped, and gives what is stored then: its own or,

@@ -53,6 +53,19 @@ const (
 	KindRequest   Kind = 9  // the result of a request_id: ID = caller, method, request
 	KindDecision  Kind = 10 // where a decision's entries are: ID = decision; value = sequence numbers
 	KindStream    Kind = 11 // a stream that is open: ID = decision
+
+	KindRestriction Kind = 12 // what a person asked for: ID = subject
+	KindRecipient   Kind = 13 // a recipient of disclosures: ID = recipient
+	KindNotice      Kind = 14 // a notice: ID = scope, notice
+	KindObjection   Kind = 15 // an objection: ID = scope, objection
+	KindOrder       Kind = 16 // a legal order: ID = order
+	KindInformal    Kind = 17 // an authority's informal request: ID = request
+	KindCase        Kind = 18 // an abuse case: ID = case
+	KindDisclosure  Kind = 19 // a disclosure: ID = scope (subject, or zeros for a drive), decision
+	KindErasure     Kind = 20 // an erasure: ID = erasure
+	KindSnapshot    Kind = 21 // a drive's snapshot: ID = drive, snapshot
+	KindHold        Kind = 22 // a blob that a snapshot holds: ID = blob's digest, snapshot
+	KindPolicy      Kind = 23 // a policy version that was in force: ID = version; in the zero tenant's partition
 )
 
 // Lock is a lock on one subject or drive, within a tenant.
@@ -162,6 +175,9 @@ const (
 	TaskForgetRequest TaskKind = 3 // delete a KindRequest row: ID = its ID
 	TaskExpireRecord  TaskKind = 4 // delete an expired record: ID = subject, record
 	TaskSweepDrive    TaskKind = 5 // delete a deleted drive's extents, some at a time: ID = drive
+	TaskEraseSubject  TaskKind = 6 // delete an erased person's rows, some at a time: ID = subject; Value = erasure
+	TaskEraseTenant   TaskKind = 7 // delete an erased tenant's rows and blobs, some at a time: ID ""; Value = erasure
+	TaskSweepSnapshot TaskKind = 8 // delete a deleted snapshot's extents, some at a time: ID = snapshot; Value = drive
 )
 
 // Outbox is a cluster's audit entries, in the order in which they were committed.
@@ -259,6 +275,11 @@ type Keys interface {
 
 	// Destroy removes every key whose name starts with prefix, durably.
 	Destroy(ctx context.Context, prefix string) error
+
+	// List calls yield with the keys whose names start with prefix, in ascending
+	// byte order, until it returns false. A key that is made or destroyed meanwhile
+	// may be among them or not.
+	List(ctx context.Context, prefix string, yield func(name string, wrapped []byte) bool) error
 
 	// Ping reports whether keys can be read now.
 	Ping(ctx context.Context) error

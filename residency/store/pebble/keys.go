@@ -156,6 +156,40 @@ func (k *Keys) Destroy(ctx context.Context, prefix string) error {
 	return err
 }
 
+// List is store.Keys. The keys that it gives are durable.
+func (k *Keys) List(ctx context.Context, prefix string, yield func(string, []byte) bool) error {
+	if err := checkKeyName(prefix); err != nil {
+		return err
+	}
+	e := k.engine
+	if err := e.begin(ctx); err != nil {
+		return err
+	}
+	defer e.leave()
+	start := wrappedKey(prefix)
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: after(start)})
+	if err != nil {
+		return wrap(err)
+	}
+	defer it.Close()
+	if err := e.submit(ctx, new(commit)); err != nil { // what the iterator sees is durable once this is
+		return err
+	}
+	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return wrap(err)
+		}
+		if !yield(string(it.Key()[1:]), bytes.Clone(v)) {
+			break
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return wrap(it.Error())
+}
+
 // Ping is store.Keys: it reads, and asks whether writes are acknowledged.
 func (k *Keys) Ping(ctx context.Context) error {
 	e := k.engine

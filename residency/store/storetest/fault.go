@@ -59,6 +59,7 @@ const (
 	OpKeysGet     Op = "keys.get"
 	OpKeysCreate  Op = "keys.create"
 	OpKeysDestroy Op = "keys.destroy"
+	OpKeysList    Op = "keys.list"
 	OpKeysPing    Op = "keys.ping"
 )
 

@@ -309,4 +309,22 @@ func (k *memoryKeys) Destroy(ctx context.Context, prefix string) error {
 	})
 }
 
+func (k *memoryKeys) List(ctx context.Context, prefix string, yield func(string, []byte) bool) error {
+	if err := checkKeyName(prefix); err != nil {
+		return err
+	}
+	if err := k.faults.read(ctx, OpKeysList); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	all := maps.Clone(k.wrapped)
+	k.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if strings.HasPrefix(name, prefix) && !yield(name, bytes.Clone(all[name])) {
+			return nil
+		}
+	}
+	return nil
+}
+
 func (k *memoryKeys) Ping(ctx context.Context) error { return k.faults.read(ctx, OpKeysPing) }

@@ -541,6 +541,35 @@ var keyTests = map[string]func(testing.TB, context.Context, store.Keys){
 		wantNoKey(t, ctx, k, "\xff\xff\xff")
 		wantKey(t, ctx, k, "\xff", "key \xff")
 	},
+	"keys are listed in byte order": func(t testing.TB, ctx context.Context, k store.Keys) {
+		for _, name := range []string{"b", "ab\xff", "ab", "a", "ab\x00", "B", "ac"} {
+			create(t, ctx, k, name)
+		}
+		list := func(prefix string, most int) (names []string) {
+			t.Helper()
+			must(t, k.List(ctx, prefix, func(name string, wrapped []byte) bool {
+				if string(wrapped) != "key "+name {
+					t.Errorf("key %q is listed as %q", name, wrapped)
+				}
+				names = append(names, name)
+				return len(names) < most
+			}))
+			return names
+		}
+		if got, want := list("ab", 10), []string{"ab", "ab\x00", "ab\xff"}; !slices.Equal(got, want) {
+			t.Errorf("listed %q, want %q", got, want)
+		}
+		if got, want := list("", 3), []string{"B", "a", "ab"}; !slices.Equal(got, want) {
+			t.Errorf("listed %q, want %q", got, want)
+		}
+		must(t, k.Destroy(ctx, "ab"))
+		if got := list("ab", 10); got != nil {
+			t.Errorf("listed %q, which are destroyed", got)
+		}
+		if err := k.List(ctx, strings.Repeat("a", 65), func(string, []byte) bool { return true }); err == nil {
+			t.Error("a prefix of 65 bytes was taken")
+		}
+	},
 	"of several at once one wins": func(t testing.TB, ctx context.Context, k store.Keys) {
 		var wins atomic.Int32
 		var wg sync.WaitGroup
