@@ -264,12 +264,14 @@ const (
 	RequireLegalOrder                         // an approved order in force that covers the access
 	RequireInformalGrant                      // an approver granted the informal request
 	RequireNecessity                          // the necessity of the exchange is recorded
+	RequireAssetTransfer                      // the business passes and the information with it; due diligence is not that
 	NumRequirements        = iota
 )
 
 var requirementNames = [...]string{
 	"consent", "agreement", "purpose", "not-restricted", "opt-in", "collection", "parental-consent", "permission",
 	"abuse-case", "registered", "function", "safeguard", "notice", "no-objection", "legal-order", "informal-grant", "necessity",
+	"asset-transfer",
 }
 
 // String gives the name that policy files write, for example "parental-consent".

@@ -170,6 +170,9 @@ func (t *txn) fact(q policy.Query, r residency.Requirement) (policy.Finding, err
 			Kind: residency.MarketingOptIn, Class: q.DataClass, From: home, To: home, Purpose: residency.Marketing,
 		}, t.subject)
 		return t.rely(f), err
+	case residency.RequireAgreement:
+		// A tenant whose placement needs an agreement was registered with it.
+		return policy.Finding{Met: true, Clause: t.policy.Placement(t.row.Residence).Clause}, nil
 	case residency.RequireNotRestricted, residency.RequireCollection:
 		// No restriction and no objection can be recorded yet.
 		return policy.Finding{Met: true}, nil

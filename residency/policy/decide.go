@@ -26,6 +26,7 @@ var defaultReasons = [residency.NumRequirements]residency.Kind{
 	residency.RequireLegalOrder:      residency.LegalOrderRequired,
 	residency.RequireInformalGrant:   residency.InformalRequestRefused,
 	residency.RequireNecessity:       residency.PurposeNotPermitted,
+	residency.RequireAssetTransfer:   residency.PurposeNotPermitted,
 }
 
 // byConsent are the requirements that a recorded consent meets, whose
@@ -45,7 +46,8 @@ func (p *Policy) Requirements(q Query) residency.Requirements { return p.find(q)
 // It fills every member of the decision but ID and Time. Reason and Clause are
 // those of the first requirement, in the order of residency.Requirement, that
 // is not met; Missing has all of them. A permitted access cites the clause of the first requirement that
-// it had to meet, or of the rule that permits it outright.
+// it had to meet, or of the rule that permits it outright. A finding of that requirement that names a
+// clause of its own is cited instead of the rule's.
 //
 // ConsentID is the first consent relied on; OrderID the legal order relied on. In a refusal they are what the
 // deciding requirement was looked up under: the consent or order that no longer holds.
@@ -84,21 +86,25 @@ func (v *verdict) weigh(f *Facts, d *residency.Decision) {
 	for rest := v.requires; rest != 0; rest &= rest - 1 {
 		r := residency.Requirement(bits.TrailingZeros32(uint32(rest)))
 		if f == nil {
-			v.refuse(r, Finding{}, d)
-		} else if f[r].Met {
-			rely(r, f[r].Ref, d)
-		} else {
-			v.refuse(r, f[r], d)
+			v.refuse(r, &unmet, d)
+		} else if !f[r].Met {
+			v.refuse(r, &f[r], d)
+		} else if d.Missing == 0 {
+			v.rely(r, &f[r], d)
 		}
 	}
 	d.Allow = d.Missing == 0
 }
 
-// rely notes the consent or order that meets a requirement, unless the access
-// is refused already.
-func rely(r residency.Requirement, ref string, d *residency.Decision) {
-	if d.Missing == 0 {
-		refer(r, ref, d)
+// unmet is what is known of a requirement that nothing is known about.
+var unmet Finding
+
+// rely notes the consent or order that meets a requirement and, of the first
+// requirement, the clause that its finding names.
+func (v *verdict) rely(r residency.Requirement, f *Finding, d *residency.Decision) {
+	refer(r, f.Ref, d)
+	if f.Clause != "" && v.requires&(1<<r-1) == 0 {
+		d.Clause = f.Clause
 	}
 }
 
@@ -113,7 +119,7 @@ func refer(r residency.Requirement, ref string, d *residency.Decision) {
 }
 
 // refuse notes a requirement that is not met; the first one decides.
-func (v *verdict) refuse(r residency.Requirement, f Finding, d *residency.Decision) {
+func (v *verdict) refuse(r residency.Requirement, f *Finding, d *residency.Decision) {
 	deciding := d.Missing == 0
 	d.Missing |= residency.Set(r)
 	if !deciding {
@@ -122,6 +128,9 @@ func (v *verdict) refuse(r residency.Requirement, f Finding, d *residency.Decisi
 	d.Clause, d.Reason = v.clauses[r], defaultReasons[r]
 	if f.Reason != residency.OK && f.Reason < residency.NumKinds {
 		d.Reason = f.Reason
+	}
+	if f.Clause != "" {
+		d.Clause = f.Clause
 	}
 	d.ConsentID, d.OrderID = "", ""
 	refer(r, f.Ref, d)

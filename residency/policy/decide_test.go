@@ -124,6 +124,32 @@ func TestDecideReferences(t *testing.T) {
 	}
 }
 
+// TestDecideFindingClause: a finding may name the clause that asks in its case,
+// and the decision cites it when that requirement decides.
+func TestDecideFindingClause(t *testing.T) {
+	p := shippedPolicies(t)["CH"]
+	q := Query{Action: residency.Collect, DataClass: residency.PersonalInformation, Source: residency.Automatic}
+	facts := meeting(p.Requirements(q))
+	cites := func(what, clause string, missing ...residency.Requirement) {
+		t.Helper()
+		if d := p.Decide(q, facts); d.Clause != clause || d.Missing != residency.Set(missing...) {
+			t.Errorf("%s: got %+v, want clause %s", what, d, clause)
+		}
+	}
+	cites("no finding names one", "eu-residents")
+	facts[residency.RequireAgreement].Clause = "product/placement"
+	cites("the first that is met", "product/placement")
+	facts[residency.RequireAgreement].Met = false
+	cites("the first that is not", "product/placement", residency.RequireAgreement)
+	facts[residency.RequireAgreement].Clause = ""
+	facts[residency.RequireCollection] = Finding{Clause: "cookies"}
+	cites("one that does not decide", "eu-residents", residency.RequireAgreement, residency.RequireCollection)
+	facts[residency.RequireAgreement].Met = true
+	cites("the first that is not met", "cookies", residency.RequireCollection)
+	facts[residency.RequireCollection].Met = true
+	cites("one that is met, but not the first", "eu-residents")
+}
+
 func TestDecideUnknownFindingReason(t *testing.T) {
 	p := shippedPolicies(t)["CH"]
 	q := Query{Action: residency.Use, DataClass: residency.PersonalInformation, To: us, Purpose: residency.Payments}

@@ -42,6 +42,7 @@ var remedies = [residency.NumRequirements]string{
 	residency.RequireLegalOrder:      "Record a court or administrative order of this jurisdiction that covers the data, and have two people approve it.",
 	residency.RequireInformalGrant:   "Have the authority's request recorded and approved.",
 	residency.RequireNecessity:       "Record why the exchange is necessary.",
+	residency.RequireAssetTransfer:   "Wait until the business itself passes, and disclose at that stage; due diligence is not enough.",
 }
 
 // Explain says how a kind of access is decided: which clause, what it requires

@@ -8,6 +8,7 @@ import (
 )
 
 func TestMatrix(t *testing.T) {
+	drives := map[string][2]string{"CH": {"needs not-restricted", "needs consent, not-restricted"}, "US": {"yes", "needs consent"}}
 	for home, p := range shippedPolicies(t) {
 		var b strings.Builder
 		if err := Matrix(p, &b); err != nil {
@@ -17,8 +18,8 @@ func TestMatrix(t *testing.T) {
 		for _, want := range []string{
 			p.Version + ", " + home,
 			"ACTION | DATA | WHO AND WHAT FOR | WITHIN " + home + " | ABROAD",
-			"USE | VIRTUAL_DRIVE_DATA | by PROVIDER; SERVICE_PROVISION | yes | no: DRIVE_DATA_NEVER_SHARED",
-			"USE | VIRTUAL_DRIVE_DATA | by TENANT; SERVICE_PROVISION | yes | needs consent",
+			"USE | VIRTUAL_DRIVE_DATA | by PROVIDER; SERVICE_PROVISION | " + drives[home][0] + " | no: DRIVE_DATA_NEVER_SHARED",
+			"USE | VIRTUAL_DRIVE_DATA | by TENANT; SERVICE_PROVISION | " + drives[home][0] + " | " + drives[home][1],
 			"USE | PERSONAL_INFORMATION | MARKETING | needs purpose, not-restricted, opt-in | needs consent, purpose, not-restricted, opt-in",
 			"GOVERN | ACCOUNT_DATA | no purpose | yes | yes",
 		} {

@@ -59,6 +59,7 @@ type Finding struct {
 	Met    bool
 	Reason residency.Kind // why it is not met; OK = the requirement's default reason
 	Ref    string         // the consent or order that meets it or no longer does
+	Clause string         // the clause that asks for it in this case; "" = the rule's
 }
 
 // Facts is what is known about every requirement. The zero Facts meet nothing.

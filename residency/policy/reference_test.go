@@ -134,8 +134,8 @@ func (f reference) account(q Query) answer {
 	return permitted("product/border")
 }
 
-// drive: clauses drive-storage, drive-never-shared, third-party-order, purpose,
-// no-inspection, metering, stop-holding and change-use.
+// drive: clauses drive-never-shared, third-party-order, purpose, no-inspection,
+// aup-inspection, metering, stop-holding and change-use.
 func (f reference) drive(q Query, abroad bool) answer {
 	switch q.Action {
 	case residency.Collect, residency.Use:
@@ -152,8 +152,12 @@ func (f reference) drive(q Query, abroad bool) answer {
 	case residency.Disclose:
 		return f.driveDisclose(q, abroad)
 	case residency.Inspect:
-		if !abroad && q.Purpose == residency.InspectionPurpose {
+		switch {
+		case abroad:
+		case q.Purpose == residency.InspectionPurpose: // what is stored
 			return answer{}.asking(f.own("no-inspection"), residency.RequirePermission)
+		case q.Purpose == residency.FraudPrevention: // transfers as they pass
+			return answer{}.asking(f.own("aup-inspection"), residency.RequireAbuseCase)
 		}
 		return refused(residency.InspectionPermissionRequired, f.own("no-inspection"))
 	case residency.Meter:
@@ -174,7 +178,8 @@ func (f reference) drive(q Query, abroad bool) answer {
 }
 
 // driveUse: drives are for the services alone; abroad, reading is the tenant's
-// own software's, by consent, and writing passes a third place by consent.
+// own software's, by consent, and writing passes a third place by consent. The Swiss text lets
+// a drive's use be changed; the other speaks of personal information alone.
 func (f reference) driveUse(q Query, abroad bool) answer {
 	provider := q.Party != residency.TenantParty
 	switch {
@@ -182,12 +187,27 @@ func (f reference) driveUse(q Query, abroad bool) answer {
 		return refused(residency.DriveDataNeverShared, "drive-never-shared")
 	case q.Purpose != residency.ServiceProvision:
 		return refused(residency.PurposeNotPermitted, "purpose")
-	case abroad:
-		return answer{}.asking("product/border", residency.RequireConsent)
-	case q.Action == residency.Collect:
-		return permitted("drive-storage")
 	}
-	return permitted("purpose")
+	a := permitted("purpose")
+	if abroad {
+		a = a.asking("product/border", residency.RequireConsent)
+	}
+	switch {
+	case q.Action == residency.Collect:
+		a = a.asking(f.agreement(), residency.RequireAgreement)
+	case !f.us:
+		a = a.asking("change-use", residency.RequireNotRestricted)
+	}
+	return a
+}
+
+// agreement gives the clause under which data is held only by agreement: the
+// Swiss text has it of the residents of the EU, elsewhere it is the product's rule.
+func (f reference) agreement() string {
+	if f.us {
+		return "product/placement"
+	}
+	return "eu-residents"
 }
 
 // driveDisclose: never, but for a Swiss order to law enforcement at home.
@@ -245,9 +265,9 @@ func (f reference) ownFile(abroad bool, clause string) answer {
 	return permitted(clause)
 }
 
-// collect: clauses pi-sources, decline-cookies, children, marketing.
+// collect: clauses eu-residents, decline-cookies, children, marketing.
 func (f reference) collect(q Query, abroad bool) answer {
-	a := permitted("pi-sources")
+	a := answer{}.asking(f.agreement(), residency.RequireAgreement)
 	if abroad {
 		a = a.asking("product/border", residency.RequireConsent)
 	}
@@ -292,10 +312,14 @@ func (f reference) disclose(q Query, abroad bool) answer {
 		}
 		return f.registered(abroad).asking("fraud-exchange", residency.RequireNecessity)
 	case residency.Acquirer:
-		if !f.us || q.Purpose != residency.BusinessTransfer {
+		if q.Purpose != residency.BusinessTransfer {
 			return refused(residency.PurposeNotPermitted, "business-transfer")
 		}
-		return f.registered(abroad)
+		a := f.registered(abroad)
+		if !f.us { // the Swiss text does not speak of due diligence
+			a = a.asking("business-transfer", residency.RequireAssetTransfer)
+		}
+		return a
 	}
 	switch q.Purpose {
 	case residency.BusinessTransfer, residency.LegalObligation, residency.InspectionPurpose:
