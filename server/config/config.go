@@ -130,16 +130,21 @@ type Caller struct {
 
 // Limits bound what calls may take. A zero takes the default; nothing is unlimited.
 type Limits struct {
-	Connections          int `yaml:"connections"`            // open connections; further ones are closed at once. Default 1024, at most 65536
-	StreamsPerConnection int `yaml:"streams_per_connection"` // calls at once on one connection. Default 256, at most 65536
-	InFlight             int `yaml:"in_flight"`              // calls at once in the process; OVERLOADED beyond. Default 4096, at most 1048576
-	DriveStreams         int `yaml:"drive_streams"`          // drive streams at once in the process; OVERLOADED beyond. Default 256, at most 65536
+	// Of each bound on what is in use at once there is one for each caller, lower
+	// than the one for all, so that no caller can use up what there is.
+	Connections           int `yaml:"connections"`              // open connections; a further one takes the place of one still in its handshake, else it is closed at once. Default 1024, at most 65536
+	ConnectionsPerCaller  int `yaml:"connections_per_caller"`   // those of one identity; further ones are closed at once. Default 256, at most 65536
+	StreamsPerConnection  int `yaml:"streams_per_connection"`   // calls at once on one connection. Default 256, at most 65536
+	InFlight              int `yaml:"in_flight"`                // calls at once in the process, from their headers on, health checks and reflection too; OVERLOADED beyond. Default 4096, at most 1048576
+	InFlightPerCaller     int `yaml:"in_flight_per_caller"`     // those of one identity; OVERLOADED beyond. Default 1024, at most 1048576
+	DriveStreams          int `yaml:"drive_streams"`            // drive streams at once in the process; OVERLOADED beyond. Default 256, at most 65536
+	DriveStreamsPerCaller int `yaml:"drive_streams_per_caller"` // those of one identity; OVERLOADED beyond. Default 128, at most 65536
 
 	HeaderBytes  Bytes `yaml:"header_bytes"`  // a request's header list. Default 16KiB, 4KiB to 1MiB
 	MessageBytes Bytes `yaml:"message_bytes"` // a request message. Default 512KiB, which every valid message fits; 512KiB to 4MiB
 
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"` // from connecting to the end of the handshake. Default 10s, at most 1m
-	Deadline         time.Duration `yaml:"deadline"`          // of a unary call that states none. Default 10s
+	Deadline         time.Duration `yaml:"deadline"`          // of a unary call that states none, from its headers on: a message that does not come by then ends it. Default 10s, at most 10m
 	MaxDeadline      time.Duration `yaml:"max_deadline"`      // longer ones of unary calls are cut to it. Default 1m, at most 10m
 	StreamLifetime   time.Duration `yaml:"stream_lifetime"`   // the longest a drive stream may last. Default 1h, at most 24h
 	StreamIdle       time.Duration `yaml:"stream_idle"`       // the longest a drive stream waits for its caller to send or take the next message. Default 1m, at most 1h

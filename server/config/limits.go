@@ -91,9 +91,12 @@ func (b bounded[T]) check() (field, problem string) {
 func (l *Limits) bounds() []bound {
 	return []bound{
 		bounded[int]{"connections", &l.Connections, 1024, 1, 65536},
+		bounded[int]{"connections_per_caller", &l.ConnectionsPerCaller, 256, 1, 65536},
 		bounded[int]{"streams_per_connection", &l.StreamsPerConnection, 256, 1, 65536},
 		bounded[int]{"in_flight", &l.InFlight, 4096, 1, 1 << 20},
+		bounded[int]{"in_flight_per_caller", &l.InFlightPerCaller, 1024, 1, 1 << 20},
 		bounded[int]{"drive_streams", &l.DriveStreams, 256, 1, 65536},
+		bounded[int]{"drive_streams_per_caller", &l.DriveStreamsPerCaller, 128, 1, 65536},
 		bounded[Bytes]{"header_bytes", &l.HeaderBytes, 16 * KiB, 4 * KiB, MiB},
 		bounded[Bytes]{"message_bytes", &l.MessageBytes, 512 * KiB, 512 * KiB, 4 * MiB},
 		bounded[time.Duration]{"handshake_timeout", &l.HandshakeTimeout, 10 * time.Second, time.Millisecond, time.Minute},

@@ -217,7 +217,12 @@ func (c *Credentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthI
 		_ = conn.Close() // nothing was said on it yet
 		return nil, nil, errors.New("rpc: handshake: want HTTP/2 and a client certificate")
 	}
-	return conn, c.connection(m, state), nil
+	out := c.connection(m, state)
+	if owned, ok := raw.(*counted); ok && !owned.claim(out.identity) {
+		_ = conn.Close() // nothing was said on it yet
+		return nil, nil, errors.New("rpc: handshake: the caller has too many connections open")
+	}
+	return conn, out, nil
 }
 
 func (c *Credentials) connection(m *material, state tls.ConnectionState) *connection {

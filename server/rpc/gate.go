@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,9 +43,6 @@ type gate struct {
 	log     *callLog
 	metrics *metrics
 	now     func() time.Time
-
-	inFlight atomic.Int64
-	streams  atomic.Int64
 }
 
 // gateError makes the refusals that come before any decision.
@@ -91,10 +87,6 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 		}
 		resp, err = g.finish(ctx, series, m, call, resp, err)
 	}()
-	if err := g.enter(&g.inFlight, g.limits.InFlight); err != nil {
-		return nil, err
-	}
-	defer g.inFlight.Add(-1)
 	message, ok := req.(proto.Message)
 	if !ok {
 		return nil, residency.E("rpc.gate", residency.Internal, fmt.Errorf("request is a %T", req))
@@ -126,16 +118,6 @@ func (g *gate) finish(ctx context.Context, s running, m *method, call *gateway.C
 	s.sent.Inc()
 	s.end(codes.OK)
 	return resp, nil
-}
-
-// enter counts a call in, or refuses it when there are too many.
-func (g *gate) enter(count *atomic.Int64, most int) error {
-	if count.Add(1) > int64(most) {
-		count.Add(-1)
-		g.metrics.refuse(residency.Overloaded)
-		return gateError(residency.Overloaded)
-	}
-	return nil
 }
 
 // admit finds out who calls, notes it in the call, and says whether it may call
@@ -227,16 +209,6 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 		}
 		err = g.finishStream(ss, series, m, call, err)
 	}()
-	if err := g.enter(&g.inFlight, g.limits.InFlight); err != nil {
-		return err
-	}
-	defer g.inFlight.Add(-1)
-	if m.carries {
-		if err := g.enter(&g.streams, g.limits.DriveStreams); err != nil {
-			return err
-		}
-		defer g.streams.Add(-1)
-	}
 	if gated.who, err = g.admit(ss.Context(), m, call); err != nil {
 		return err
 	}

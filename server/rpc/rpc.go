@@ -5,6 +5,16 @@
 // the method table is read from the descriptors at start, and a service with an RPC
 // that is not annotated is not served. Handlers translate between protos and the gateway's
 // types, nothing more; errors become statuses in one place.
+//
+// A call passes the entrance before any message of it is read (a known identity,
+// a place within the bounds, and for unary calls a deadline), then the gate. What the transport
+// answers by itself has a status but no ErrorInfo, since grpc writes it before
+// anybody else learns of it: a message beyond limits.message_bytes and one that
+// expands beyond it (RESOURCE_EXHAUSTED), a compression that is not known and a
+// method that is not served (UNIMPLEMENTED), a message that breaks off, and one
+// message too many or too few (INTERNAL). It ends a decided stream with the decision's
+// identifier in the trailer all the same. Headers beyond limits.header_bytes end in a
+// reset of the stream.
 package rpc
 
 import (
@@ -55,14 +65,15 @@ type Options struct {
 
 // Server serves the API. Make it with New.
 type Server struct {
-	grpc    *grpc.Server
-	health  *health.Server
-	creds   *Credentials
-	callers *Callers
-	metrics *metrics
-	limits  config.Limits
-	codec   *codec
-	names   []string // the services whose health is told
+	grpc     *grpc.Server
+	health   *health.Server
+	creds    *Credentials
+	callers  *Callers
+	entrance *entrance
+	metrics  *metrics
+	limits   config.Limits
+	codec    *codec
+	names    []string // the services whose health is told
 }
 
 // New builds a server. It fails when an RPC is not annotated, a validation rule does not
@@ -78,7 +89,8 @@ func New(o Options) (*Server, error) {
 	}
 	registerExpiry(o.Metrics, s.creds)
 	g := &gate{callers: s.callers, limits: o.Limits, log: newCallLog(o.Log), metrics: s.metrics, now: time.Now}
-	s.grpc = grpc.NewServer(serverOptions(o.Limits, s.creds, s.codec, g)...)
+	s.entrance = newEntrance(g, o.Limits)
+	s.grpc = grpc.NewServer(serverOptions(o.Limits, s.creds, s.codec, s.entrance)...)
 	s.register(o)
 	if err := g.learn(s.grpc.GetServiceInfo(), protoregistry.GlobalFiles); err != nil {
 		return nil, err
@@ -108,12 +120,13 @@ func (g *gate) learn(services map[string]grpc.ServiceInfo, files *protoregistry.
 // run on a stack that has grown already; more calls at once get new ones.
 const streamWorkers = 256
 
-func serverOptions(l config.Limits, creds *Credentials, c *codec, g *gate) []grpc.ServerOption {
+func serverOptions(l config.Limits, creds *Credentials, c *codec, e *entrance) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(creds),
-		grpc.ForceServerCodecV2(c),
-		grpc.UnaryInterceptor(g.unary),
-		grpc.StreamInterceptor(g.stream),
+		grpc.ForceServerCodecV2(lenient{c}),
+		grpc.InTapHandle(e.tap),
+		grpc.UnaryInterceptor(e.gate.unary),
+		grpc.ChainStreamInterceptor(e.stream, e.gate.stream),
 		grpc.MaxConcurrentStreams(uint32(l.StreamsPerConnection)), //nolint:gosec // bounded by Validate
 		grpc.MaxHeaderListSize(uint32(l.HeaderBytes)),             //nolint:gosec // bounded by Validate
 		grpc.MaxRecvMsgSize(int(l.MessageBytes)),
@@ -126,19 +139,20 @@ func serverOptions(l config.Limits, creds *Credentials, c *codec, g *gate) []grp
 	}
 }
 
-// register puts every service on the server.
+// register puts every service on the server, behind the entrance.
 func (s *Server) register(o Options) {
-	residencyv1.RegisterTenantServiceServer(s.grpc, &tenantService{backend: o.Backend})
-	residencyv1.RegisterRecordServiceServer(s.grpc, &recordService{backend: o.Backend})
-	residencyv1.RegisterDriveServiceServer(s.grpc, &driveService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
-	residencyv1.RegisterConsentServiceServer(s.grpc, &consentService{backend: o.Backend})
-	residencyv1.RegisterTransferServiceServer(s.grpc, &transferService{backend: o.Backend})
-	residencyv1.RegisterPolicyServiceServer(s.grpc, &policyService{backend: o.Backend})
-	residencyv1.RegisterAuditServiceServer(s.grpc, &auditService{backend: o.Backend})
-	residencyv1.RegisterGatewayServiceServer(s.grpc, &gatewayService{
+	behind := guarded{s.grpc, s.entrance}
+	residencyv1.RegisterTenantServiceServer(behind, &tenantService{backend: o.Backend})
+	residencyv1.RegisterRecordServiceServer(behind, &recordService{backend: o.Backend})
+	residencyv1.RegisterDriveServiceServer(behind, &driveService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
+	residencyv1.RegisterConsentServiceServer(behind, &consentService{backend: o.Backend})
+	residencyv1.RegisterTransferServiceServer(behind, &transferService{backend: o.Backend})
+	residencyv1.RegisterPolicyServiceServer(behind, &policyService{backend: o.Backend})
+	residencyv1.RegisterAuditServiceServer(behind, &auditService{backend: o.Backend})
+	residencyv1.RegisterGatewayServiceServer(behind, &gatewayService{
 		backend: o.Backend, name: o.Name, jurisdiction: o.Jurisdiction, mixed: o.Mixed, version: o.Version, started: time.Now(),
 	})
-	healthv1.RegisterHealthServer(s.grpc, s.health)
+	healthv1.RegisterHealthServer(behind, s.health)
 	if o.Reflection {
 		reflection.Register(s.grpc)
 	}
@@ -166,7 +180,7 @@ func (s *Server) SetServing(serving bool) {
 
 // Serve accepts connections until the server stops; it then returns nil.
 func (s *Server) Serve(lis net.Listener) error {
-	err := s.grpc.Serve(&limited{Listener: lis, most: int64(s.limits.Connections), metrics: s.metrics})
+	err := s.grpc.Serve(newLimited(lis, s.limits.Connections, s.limits.ConnectionsPerCaller, s.metrics))
 	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("rpc: %w", err)
 	}
@@ -174,9 +188,10 @@ func (s *Server) Serve(lis net.Listener) error {
 }
 
 // Drain stops the server: no new calls, the running ones finish or are cut when
-// the context ends. When it returns no handler runs. Calling it again does nothing.
+// the context ends; streams of health and reflection end at once. When it returns no handler runs. Calling it again does nothing.
 func (s *Server) Drain(ctx context.Context) {
 	s.SetServing(false)
+	s.entrance.stop()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
