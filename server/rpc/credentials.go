@@ -101,6 +101,9 @@ func (c *Credentials) load() (*material, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := private(c.files.Key); err != nil {
+		return nil, err
+	}
 	pair, err := tls.LoadX509KeyPair(c.files.Certificate, c.files.Key)
 	if err != nil {
 		return nil, fmt.Errorf("rpc: the server's certificate %s and key %s: %w", c.files.Certificate, c.files.Key, err)
@@ -123,6 +126,18 @@ func (c *Credentials) load() (*material, error) {
 			SessionTicketsDisabled: true, // every connection proves its certificate afresh
 		},
 	}, nil
+}
+
+// private refuses a key that others than its owner may read or replace.
+func private(name string) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return fmt.Errorf("rpc: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("rpc: the server's key %s is open to others than its owner (mode %04o): make it 0600", name, info.Mode().Perm())
+	}
+	return nil
 }
 
 // authorities reads a PEM file of certificates, all of them or none, and says
@@ -155,38 +170,65 @@ func authorities(name string) (*x509.CertPool, time.Time, error) {
 }
 
 // connection is what the handshake found out about a peer: its identity, read
-// once, for as long as its certificate is good.
+// once, for as long as its certificate and one chain to an authority are good.
 type connection struct {
 	credentials.TLSInfo
 	creds    *Credentials
 	identity string // the certificate's one URI; "" = it has none, or several
-	notAfter time.Time
 	leaf     *x509.Certificate
-	chain    *x509.CertPool           // the certificates between it and the authority
-	verified atomic.Pointer[material] // under which authorities it was found good last
+	chain    *x509.CertPool // the certificates between it and the authority
+	standing atomic.Pointer[standing]
 }
 
-// Identity gives the peer's identity now: "" when its certificate has ended or
-// its authority is no longer accepted.
+// standing is what a look at a connection's certificate came to. It holds for the
+// authorities that it was looked at under.
+type standing struct {
+	under *material
+	until time.Time // the end of the chain that lasts longest; zero = no chain is good
+}
+
+// Identity gives the peer's identity now: "" when its certificate or its
+// authority's has ended, or its authority is no longer accepted.
 func (c *connection) Identity(now time.Time) string {
-	if now.After(c.notAfter) {
-		return ""
+	s := c.standing.Load()
+	if m := c.creds.current.Load(); s.under != m {
+		s = &standing{under: m, until: c.good(m, now)}
+		c.standing.Store(s)
 	}
-	if m := c.creds.current.Load(); c.verified.Load() != m {
-		if !c.good(m, now) {
-			return ""
-		}
-		c.verified.Store(m)
+	if now.After(s.until) {
+		return ""
 	}
 	return c.identity
 }
 
-func (c *connection) good(m *material, now time.Time) bool {
-	_, err := c.leaf.Verify(x509.VerifyOptions{
+// good gives until when the certificate is good under the authorities.
+func (c *connection) good(m *material, now time.Time) time.Time {
+	chains, err := c.leaf.Verify(x509.VerifyOptions{
 		Roots: m.pool, Intermediates: c.chain, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
-	return err == nil
+	if err != nil {
+		return time.Time{}
+	}
+	return endOf(chains)
+}
+
+// endOf gives when the last of the chains ends; a chain ends with the first
+// certificate in it, the authority's included.
+func endOf(chains [][]*x509.Certificate) time.Time {
+	var last time.Time
+	for _, chain := range chains {
+		end := chain[0].NotAfter
+		for _, cert := range chain[1:] {
+			if cert.NotAfter.Before(end) {
+				end = cert.NotAfter
+			}
+		}
+		if end.After(last) {
+			last = end
+		}
+	}
+	return last
 }
 
 // identityOf gives the identity behind a call, or "".
@@ -232,7 +274,7 @@ func (c *Credentials) connection(m *material, state tls.ConnectionState) *connec
 			State:          state,
 			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 		},
-		creds: c, leaf: leaf, notAfter: leaf.NotAfter, chain: x509.NewCertPool(),
+		creds: c, leaf: leaf, chain: x509.NewCertPool(),
 	}
 	for _, cert := range state.PeerCertificates[1:] {
 		out.chain.AddCert(cert)
@@ -240,7 +282,7 @@ func (c *Credentials) connection(m *material, state tls.ConnectionState) *connec
 	if len(leaf.URIs) == 1 {
 		out.identity = leaf.URIs[0].String()
 	}
-	out.verified.Store(m)
+	out.standing.Store(&standing{under: m, until: endOf(state.VerifiedChains)})
 	return out
 }
 

@@ -2,6 +2,9 @@ package rpc
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"io"
 	"os"
 	"strings"
@@ -18,7 +21,6 @@ import (
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 	"github.com/domicile-project/domicile/residency"
-	"github.com/domicile-project/domicile/server/config"
 )
 
 func get(ctx context.Context, conn *grpc.ClientConn, tenant string, opts ...grpc.CallOption) error {
@@ -139,26 +141,72 @@ func TestReloadCertificates(t *testing.T) {
 	}
 }
 
-// A certificate that ends while its connection is open is no identity any more.
+// A certificate that ends while its connection is open is no identity any more, nor is one
+// whose authority ends, be it before or after the authorities were read again.
 func TestCertificateEndsOnAnOpenConnection(t *testing.T) {
-	creds, err := NewCredentials(newWorldFiles(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	end := time.Now().Add(time.Hour)
-	c := &connection{creds: creds, identity: appCH, notAfter: end}
-	c.verified.Store(creds.current.Load())
-	if got := c.Identity(end); got != appCH {
-		t.Errorf("at its end: %q", got)
-	}
-	if got := c.Identity(end.Add(time.Second)); got != "" {
-		t.Errorf("after its end: %q", got)
+	now := time.Now().Truncate(time.Second)
+	for _, tt := range []struct {
+		name            string
+		leaf, authority time.Duration
+	}{
+		{"its own", time.Hour, 2 * time.Hour},
+		{"its authority's", 2 * time.Hour, time.Hour},
+	} {
+		for _, reloaded := range []bool{false, true} {
+			ca := newAuthority(t, "a")
+			ca.cert, ca.key = sign(t, &x509.Certificate{
+				Subject: pkix.Name{CommonName: "ending"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+				NotBefore: now.Add(-time.Hour), NotAfter: now.Add(tt.authority),
+			}, nil)
+			dir := t.TempDir()
+			creds, err := NewCredentials(ca.files(dir, ca), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leaf := ca.client(now.Add(tt.leaf), appCH).Leaf
+			c := creds.connection(creds.current.Load(), tls.ConnectionState{
+				PeerCertificates: []*x509.Certificate{leaf}, VerifiedChains: [][]*x509.Certificate{{leaf, ca.cert}},
+			})
+			if reloaded {
+				ca.files(dir, ca, newAuthority(t, "another"))
+				if changed, err := creds.Reload(); !changed || err != nil {
+					t.Fatalf("reload: %v, %v", changed, err)
+				}
+				c.Identity(now) // looked at under the new authorities
+			}
+			end := now.Add(time.Hour)
+			if got := c.Identity(end); got != appCH {
+				t.Errorf("%s end, reloaded %v, at it: %q", tt.name, reloaded, got)
+			}
+			if got := c.Identity(end.Add(time.Second)); got != "" {
+				t.Errorf("%s end, reloaded %v, after it: %q", tt.name, reloaded, got)
+			}
+		}
 	}
 }
 
-func newWorldFiles(t *testing.T) (config.TLS, func(string)) {
+// A key that others can read is not served with, be it at the start or later.
+func TestKeyOpenToOthers(t *testing.T) {
 	ca := newAuthority(t, "a")
-	return ca.files(t.TempDir(), ca), nil
+	files := ca.files(t.TempDir(), ca)
+	creds, err := NewCredentials(files, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []os.FileMode{0o640, 0o604, 0o660} {
+		if err := os.Chmod(files.Key, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewCredentials(files, nil); err == nil || !strings.Contains(err.Error(), files.Key) || !strings.Contains(err.Error(), "make it 0600") {
+			t.Errorf("%o: %v", mode, err)
+		}
+	}
+	if err := os.Chtimes(files.Key, time.Now().Add(time.Hour), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := creds.Reload(); changed || err == nil {
+		t.Errorf("reloaded: %v, %v", changed, err)
+	}
 }
 
 func TestCallersAreReplaced(t *testing.T) {
