@@ -55,6 +55,7 @@ type Tenant struct {
 	PolicyVersion string
 	State         TenantState
 	Created       time.Time
+	Version       uint64 // counts the registration's changes, from 1
 }
 
 // NewTenant asks to register a tenant.
@@ -163,6 +164,8 @@ type Drive struct {
 	Version uint64
 	Created time.Time
 	Updated time.Time
+
+	Restricted residency.Purposes // taken away
 }
 
 // NewDrive asks to create a drive.

@@ -111,9 +111,13 @@ func (t *txn) putConsent(keys scopeKeys, row store.ID, version uint64, c *consen
 // leads from may do so.
 func (g *Gateway) GrantConsent(ctx context.Context, call *Call, req GrantConsent) (ConsentNow, error) {
 	const op = "gateway.GrantConsent"
-	if req.Consent.From != call.Caller.Jurisdiction {
+	from := req.Consent.From
+	if req.Consent.Kind == residency.ResidenceAgreement {
+		from = req.Consent.To // it leads from where the tenant resides to where its data is homed
+	}
+	if from != call.Caller.Jurisdiction {
 		return ConsentNow{}, residency.E(op, residency.CallerNotPermitted,
-			errors.New("a consent is recorded in the jurisdiction that it leads from"))
+			errors.New("a consent is recorded in the jurisdiction that it leads from, an agreement where the data is homed"))
 	}
 	if err := checkConsent(op, &req.Consent); err != nil {
 		return ConsentNow{}, err
@@ -152,6 +156,10 @@ func (t *txn) grant(id uuid.UUID, c *consent.Consent, requestID string) (consent
 	if err := t.complete(id, c); err != nil {
 		return consent.Consent{}, err
 	}
+	if c.Kind == residency.ResidenceAgreement && (c.From != t.row.Residence || c.To != t.home.region.Jurisdiction) {
+		return consent.Consent{}, residency.Bad(t.a.op, "consent.from_jurisdiction",
+			"an agreement to where data is held leads from the tenant's residence to its home")
+	}
 	scope, keys, err := t.scopeOf(c)
 	if err != nil {
 		return consent.Consent{}, err
@@ -159,15 +167,19 @@ func (t *txn) grant(id uuid.UUID, c *consent.Consent, requestID string) (consent
 	if err := t.admitConsent(scope, keys, c); err != nil {
 		return consent.Consent{}, err
 	}
-	row := scope + newestFirst(id)
-	if err := t.putConsent(keys, row, 1, c); err != nil {
+	if err := t.addConsent(id, scope, keys, c); err != nil {
 		return consent.Consent{}, err
 	}
-	if err := t.Put(store.KindConsentID, newestFirst(id), []byte(scope)); err != nil {
-		return consent.Consent{}, err
+	return *c, t.remember(requestID, []byte(c.ID))
+}
+
+// addConsent writes a new consent's rows.
+func (t *txn) addConsent(id uuid.UUID, scope store.ID, keys scopeKeys, c *consent.Consent) error {
+	if err := t.putConsent(keys, scope+newestFirst(id), 1, c); err != nil {
+		return err
 	}
 	t.later(func(context.Context) { t.g.metrics.consentChange(t.home.region.Name, "granted") })
-	return *c, t.remember(requestID, []byte(c.ID))
+	return t.Put(store.KindConsentID, newestFirst(id), []byte(scope))
 }
 
 // complete fills in what the gateway sets.
@@ -255,6 +267,10 @@ func checkConsent(op string, c *consent.Consent) error {
 		return residency.Bad(op, "consent.to_jurisdiction", "must be from_jurisdiction or empty for this kind of consent")
 	case c.Classes.Has(residency.VirtualDriveData) && !c.WholeTenant:
 		return residency.Bad(op, "consent.data_classes", "drive data belongs to the tenant: a consent that covers it must be the whole tenant's")
+	case c.Kind == residency.ResidenceAgreement && !c.WholeTenant:
+		return residency.Bad(op, "consent.scope", "an agreement to where data is held must be the whole tenant's")
+	case c.Kind == residency.ResidenceAgreement && c.Purposes.Has(residency.Marketing):
+		return residency.Bad(op, "consent.purposes", "an agreement to where data is held never covers MARKETING")
 	case c.Kind == residency.MarketingOptIn && !c.Purposes.Has(residency.Marketing):
 		return residency.Bad(op, "consent.purposes", "a marketing opt-in must cover MARKETING")
 	}

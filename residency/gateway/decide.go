@@ -25,9 +25,12 @@ type act struct {
 	subject string
 	drive   string
 
-	class   residency.DataClass // "" = the call's
+	class   residency.DataClass // unspecified = the call's
 	purpose residency.Purpose
 	source  residency.Source
+
+	// recipient is whom a disclosure is for, as far as the request alone tells; prepare finds out.
+	recipient residency.RecipientKind
 
 	exclusive bool // lock the subject or drive exclusively
 	governs   bool // lock the tenant exclusively
@@ -44,12 +47,23 @@ type act struct {
 	// act itself has none. Zero = the act's purpose.
 	consentPurpose residency.Purpose
 
+	// suspended says that the act protects people or ends a suspension: it goes on
+	// while the tenant is suspended. erased says that it needs no tenant at all.
+	suspended, erased bool
+	// clause is what a permitted act cites, in place of the clause of the rule that permits it; "" = that.
+	clause string
+
+	// prepare looks up what the requirements depend on, once the border and the
+	// tenant are decided: a disclosure's recipient. Nil = nothing.
+	prepare func(t *txn) error
 	// fact finds what only the act knows about a requirement; ok is false for
 	// requirements that it leaves to the gateway.
 	fact func(t *txn, r residency.Requirement) (f policy.Finding, ok bool, err error)
 	// refuse is the act's own last word, after every requirement is met; nil or a
 	// nil return = permitted.
-	refuse func(t *txn) *refusal
+	refuse func(t *txn) (*refusal, error)
+	// denied does, within the transaction, what a refusal sets off; nil = nothing.
+	denied func(t *txn) error
 	// stream, if set, is the stream that the act opens.
 	stream *stream
 }
@@ -72,8 +86,13 @@ type txn struct {
 	whole     []consent.Consent // the whole tenant's consents, once they are read
 	wholeRead bool
 	work      int // how many rows were looked at
-	row       tenantRow
-	exists    bool // the tenant's row is there
+
+	recipient   residency.RecipientKind // of a disclosure
+	recipientID string                  // whom a border consent must name; "" until it is looked up
+	target      residency.Jurisdiction  // where else data would go; zero = nowhere
+	row         tenantRow
+	version     uint64 // of the tenant's row
+	exists      bool   // the tenant's row is there
 
 	policy   *policy.Policy
 	decision residency.Decision
@@ -245,11 +264,13 @@ func (t *txn) run(tx store.Tx, id uuid.UUID, body func(*txn) error) (answer, fai
 	t.consents, t.bytes, t.permit, t.after = nil, 0, seal.Permit{}, nil
 	t.row, t.exists, t.object, t.sk = tenantRow{}, false, "", nil
 	t.whole, t.wholeRead, t.work = nil, false, 0
+	t.recipient, t.recipientID, t.target = t.a.recipient, "", t.a.to
 	if failed = t.judge(); failed != nil {
 		return nil, failed
 	}
 	t.decision.ID, t.decision.Time = id.String(), t.now
-	if t.decision.Allow {
+	switch {
+	case t.decision.Allow:
 		if answer = t.tenantProblem(); answer == nil {
 			if t.a.drive == "" { // a drive's is made once its incarnation is read
 				t.permit = t.newPermit(t.subject)
@@ -257,6 +278,10 @@ func (t *txn) run(tx store.Tx, id uuid.UUID, body func(*txn) error) (answer, fai
 			if answer = body(t); answer != nil && !recorded(answer) {
 				return nil, answer
 			}
+		}
+	case t.a.denied != nil:
+		if failed = t.a.denied(t); failed != nil {
+			return nil, failed
 		}
 	}
 	return answer, t.record(id, residency.KindOf(answer))

@@ -106,29 +106,29 @@ type opened struct {
 }
 
 type openedRow struct {
-	sealed []byte
-	row    tenantRow
+	sealed  []byte
+	row     tenantRow
+	version uint64
 }
 
-func (o *opened) get(t store.Tenant, sealed []byte, row *tenantRow) bool {
+func (o *opened) get(t store.Tenant, sealed []byte, row *tenantRow, version *uint64) bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	v, ok := o.m[t]
 	if !ok || !bytes.Equal(v.sealed, sealed) {
 		return false
 	}
-	*row = v.row
+	*row, *version = v.row, v.version
 	return true
 }
 
-func (o *opened) put(t store.Tenant, sealed []byte, row tenantRow) {
+func (o *opened) put(t store.Tenant, sealed []byte, row tenantRow, version uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.m == nil || len(o.m) >= maxHints {
 		o.m = make(map[store.Tenant]openedRow)
 	}
-	row.Agreement = nil // it names people, and nothing here asks for it
-	o.m[t] = openedRow{sealed, row}
+	o.m[t] = openedRow{sealed, row, version}
 }
 
 // hints remembers where tenants live. A hint that has become wrong is harmless:

@@ -12,7 +12,7 @@ import (
 	"github.com/domicile-project/domicile/residency/store"
 )
 
-// refusal is a denial that the policy's table does not hold: placement.
+// refusal is a denial that the policy's table does not hold: placement, approvals.
 type refusal struct {
 	reason  residency.Kind
 	missing residency.Requirements
@@ -27,6 +27,9 @@ func (t *txn) judge() error {
 	}
 	legs := t.legs()
 	for _, q := range legs {
+		if t.a.prepare != nil && q.To.IsZero() {
+			continue // what it depends on is not known yet, and nothing crosses
+		}
 		facts := allMet
 		if err := t.border(q, &facts); err != nil {
 			return err
@@ -46,6 +49,12 @@ func (t *txn) judge() error {
 			return err
 		}
 	}
+	if t.a.prepare != nil {
+		if err := t.a.prepare(t); err != nil {
+			return err
+		}
+		legs = t.legs()
+	}
 	for _, q := range legs {
 		facts := allMet
 		if err := t.gather(q, &facts); err != nil {
@@ -55,12 +64,17 @@ func (t *txn) judge() error {
 			return nil
 		}
 	}
-	if t.a.refuse != nil {
-		if r := t.a.refuse(t); r != nil {
-			t.decision.Allow, t.decision.Reason, t.decision.Missing, t.decision.Clause = false, r.reason, r.missing, r.clause
-		}
+	if t.a.clause != "" {
+		t.decision.Clause = t.a.clause
 	}
-	return nil
+	if t.a.refuse == nil {
+		return nil
+	}
+	r, err := t.a.refuse(t)
+	if err == nil && r != nil {
+		t.decision.Allow, t.decision.Reason, t.decision.Missing, t.decision.Clause = false, r.reason, r.missing, r.clause
+	}
+	return err
 }
 
 var allMet = func() (f policy.Facts) {
@@ -78,7 +92,7 @@ func (t *txn) legs() []policy.Query {
 	if class == residency.DataClassUnspecified {
 		class = a.call.Class
 	}
-	q := policy.Query{Action: a.call.Action, DataClass: class, Purpose: a.purpose, Source: a.source, Party: a.call.Caller.Party}
+	q := policy.Query{Action: a.call.Action, DataClass: class, Purpose: a.purpose, Source: a.source, Recipient: t.recipient, Party: a.call.Caller.Party}
 	legs := make([]policy.Query, 0, 4)
 	if a.inbound {
 		legs = append(legs, q)
@@ -101,7 +115,7 @@ func (t *txn) legs() []policy.Query {
 	if !a.inbound || a.answers {
 		abroad(a.call.Caller.Jurisdiction)
 	}
-	abroad(a.to)
+	abroad(t.target)
 	if len(legs) == 0 {
 		legs = append(legs, q)
 	}
@@ -117,10 +131,14 @@ func (t *txn) border(q policy.Query, facts *policy.Facts) error {
 	if t.a.consentPurpose != residency.PurposeUnspecified {
 		purpose = t.a.consentPurpose
 	}
-	f, err := t.findConsent(consent.Query{
+	asked := consent.Query{
 		Kind: residency.BorderCrossing, Class: q.DataClass,
 		From: t.home.region.Jurisdiction, To: q.To, Purpose: purpose,
-	}, t.subject)
+	}
+	if q.To == t.target { // it reaches the recipient itself, whom the consent must name
+		asked.Recipient = t.recipientID
+	}
+	f, err := t.findConsent(asked, t.subject)
 	if err != nil {
 		return err
 	}
@@ -170,12 +188,17 @@ func (t *txn) fact(q policy.Query, r residency.Requirement) (policy.Finding, err
 			Kind: residency.MarketingOptIn, Class: q.DataClass, From: home, To: home, Purpose: residency.Marketing,
 		}, t.subject)
 		return t.rely(f), err
+	case residency.RequirePermission:
+		f, err := t.findConsent(consent.Query{
+			Kind: residency.InspectionPermission, Class: q.DataClass, From: home, To: home, Purpose: residency.InspectionPurpose,
+		}, t.subject)
+		return t.rely(f), err
+	case residency.RequireNotRestricted:
+		return t.unrestricted(q)
+	case residency.RequireCollection:
+		return t.collectable()
 	case residency.RequireAgreement:
-		// A tenant whose placement needs an agreement was registered with it.
-		return policy.Finding{Met: true, Clause: t.policy.Placement(t.row.Residence).Clause}, nil
-	case residency.RequireNotRestricted, residency.RequireCollection:
-		// No restriction and no objection can be recorded yet.
-		return policy.Finding{Met: true}, nil
+		return t.agreed(q)
 	}
 	return policy.Finding{}, nil
 }
@@ -192,19 +215,19 @@ func (t *txn) load() error {
 	if err != nil {
 		return err
 	}
-	if t.g.rows.get(t.home.tenant, sealed, &t.row) {
+	if t.g.rows.get(t.home.tenant, sealed, &t.row, &t.version) {
 		t.exists = true
 		return nil
 	}
-	plain, _, err := t.tk.OpenFact(store.KindTenant, "", sealed)
+	plain, version, err := t.tk.OpenFact(store.KindTenant, "", sealed)
 	if err != nil {
 		return err
 	}
 	if t.row, err = decodeTenant(plain); err != nil {
 		return residency.E(t.a.op, residency.IntegrityFailure, err)
 	}
-	t.exists = true
-	t.g.rows.put(t.home.tenant, sealed, t.row)
+	t.exists, t.version = true, version
+	t.g.rows.put(t.home.tenant, sealed, t.row, version)
 	return nil
 }
 
@@ -214,10 +237,12 @@ func (t *txn) served() bool { return t.tenantProblem() == nil }
 // tenantProblem says why an allowed act finds no tenant to serve.
 func (t *txn) tenantProblem() error {
 	switch {
-	case t.a.tenant == "" || t.a.region != nil:
+	case t.a.tenant == "" || t.a.region != nil || t.a.erased:
 		return nil
 	case !t.exists:
 		return residency.E(t.a.op, residency.NotFound, nil)
+	case t.row.State == TenantSuspended && t.a.suspended:
+		return nil
 	case t.row.State == TenantSuspended:
 		return residency.E(t.a.op, residency.TenantSuspended, nil)
 	case t.row.State == TenantRelocating, t.row.State == TenantMoved:

@@ -42,7 +42,7 @@ func fromNewestFirst(id store.ID) (uuid.UUID, error) {
 	return u, nil
 }
 
-// tenantRow is a tenant's registration: account data, and the agreement's evidence.
+// tenantRow is a tenant's registration: account data.
 type tenantRow struct {
 	ID        string
 	Residence residency.Jurisdiction
@@ -50,7 +50,6 @@ type tenantRow struct {
 	State     TenantState
 	Epoch     uint64
 	Created   time.Time
-	Agreement []byte // an encoded consent of the residence agreement, or nil
 }
 
 func (r *tenantRow) encode() []byte {
@@ -61,7 +60,6 @@ func (r *tenantRow) encode() []byte {
 	e.Uint(4, uint64(r.State))
 	e.Uint(5, r.Epoch)
 	e.Time(6, r.Created)
-	e.Bytes(7, r.Agreement)
 	return e.Encoded()
 }
 
@@ -82,8 +80,6 @@ func decodeTenant(b []byte) (tenantRow, error) {
 			r.Epoch = d.Uint()
 		case 6:
 			r.Created = d.Time()
-		case 7:
-			r.Agreement = slices.Clone(d.Value)
 		}
 	}
 	return r, d.Err()
@@ -258,6 +254,8 @@ type driveRow struct {
 	Size    int64
 	Created time.Time
 	Updated time.Time
+
+	Restricted residency.Purposes // the purposes that were taken away (clause change-use)
 }
 
 func (r *driveRow) encode() []byte {
@@ -268,6 +266,7 @@ func (r *driveRow) encode() []byte {
 	e.Time(4, r.Created)
 	e.Time(5, r.Updated)
 	e.String(6, string(r.Self))
+	e.Uint(7, uint64(r.Restricted))
 	return e.Encoded()
 }
 
@@ -288,13 +287,15 @@ func decodeDrive(b []byte) (driveRow, error) {
 			r.Updated = d.Time()
 		case 6:
 			r.Self = store.ID(d.Value)
+		case 7:
+			r.Restricted = residency.Purposes(d.Uint32())
 		}
 	}
 	return r, d.Err()
 }
 
 func (r *driveRow) public(version uint64) Drive {
-	return Drive{ID: r.ID, Name: r.Name, Size: r.Size, Version: version, Created: r.Created, Updated: r.Updated}
+	return Drive{ID: r.ID, Name: r.Name, Size: r.Size, Version: version, Created: r.Created, Updated: r.Updated, Restricted: r.Restricted}
 }
 
 // extentRow says which blob holds a chunk of a drive, and how much of the

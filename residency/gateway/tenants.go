@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/consent"
 	"github.com/domicile-project/domicile/residency/policy"
@@ -21,7 +23,7 @@ func (g *Gateway) RegisterTenant(ctx context.Context, call *Call, req NewTenant)
 	}
 	a := &act{
 		call: call, op: op, tenant: req.ID, region: region, inbound: true, governs: true,
-		refuse: func(*txn) *refusal { return misplaced(placement, req.Agreement) },
+		refuse: func(*txn) (*refusal, error) { return misplaced(placement, req.Agreement), nil },
 	}
 	t, err := g.decide(ctx, a, func(t *txn) error { return t.register(req) })
 	if err != nil {
@@ -93,14 +95,25 @@ func (t *txn) register(req NewTenant) error {
 	t.hold(tk)
 	t.row = tenantRow{
 		ID: req.ID, Residence: req.Residence, Region: t.home.region.Name,
-		State: TenantActive, Epoch: 1, Created: t.now, Agreement: t.agreement(req),
+		State: TenantActive, Epoch: 1, Created: t.now,
 	}
 	t.request = t.registration(req)
-	if err := t.Put(store.KindTenant, "", tk.SealFact(store.KindTenant, "", 1, t.row.encode())); err != nil {
+	if err := t.putTenant(1); err != nil {
 		return err
+	}
+	if req.Agreement != nil {
+		if err := t.recordAgreement(req.Agreement); err != nil {
+			return err
+		}
 	}
 	t.exists = true
 	return t.remember(req.RequestID, nil)
+}
+
+// putTenant writes the tenant's row.
+func (t *txn) putTenant(version uint64) error {
+	t.version = version
+	return t.Put(store.KindTenant, "", t.tk.SealFact(store.KindTenant, "", version, t.row.encode()))
 }
 
 // registered answers a registration of a tenant that is there: the repeated
@@ -121,21 +134,37 @@ func (t *txn) registration(req NewTenant) store.ID {
 	return t.tk.ID("registration", parts...)
 }
 
-// agreement records the tenant's agreement as a consent of its own kind.
-func (t *txn) agreement(req NewTenant) []byte {
-	if req.Agreement == nil {
-		return nil
+// recordAgreement records the tenant's agreement to where its data is held as a
+// consent of its own kind, for the services and never for promotional offers. It replaces the
+// agreements that were in force.
+func (t *txn) recordAgreement(e *consent.Evidence) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return residency.E(t.a.op, residency.Internal, err)
 	}
 	c := consent.Consent{
-		Kind: residency.ResidenceAgreement, WholeTenant: true, From: req.Residence, To: t.home.region.Jurisdiction,
+		Kind: residency.ResidenceAgreement, WholeTenant: true, From: t.row.Residence, To: t.home.region.Jurisdiction,
 		Classes:  residency.DataClassSet(residency.PersonalInformation, residency.VirtualDriveData, residency.AccountData),
-		Evidence: *req.Agreement, PolicyVersion: t.policy.Version, Granted: t.now, GrantedBy: t.a.call.Caller.ID,
+		Purposes: allPurposes &^ residency.PurposeSet(residency.Marketing), Evidence: *e,
 	}
-	if c.Evidence.Stated.IsZero() {
-		c.Evidence.Stated = t.now
+	if err := t.complete(id, &c); err != nil {
+		return err
 	}
-	return c.Encode()
+	there, err := t.consentsOf(wholeTenant)
+	if err != nil {
+		return err
+	}
+	for i := range there {
+		if old := &there[i]; old.Kind == residency.ResidenceAgreement && old.State(t.now) == residency.ConsentActive {
+			if err := t.supersede(wholeTenant, t.tk, old, c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return t.addConsent(id, wholeTenant, t.tk, &c)
 }
+
+var allPurposes = residency.Purposes(1<<residency.NumPurposes-1) &^ 1
 
 // reserve takes the tenant's name in the directory, or takes over a reservation
 // that never became a tenant.
@@ -205,13 +234,14 @@ func (g *Gateway) activate(ctx context.Context, t *txn) error {
 
 // public gives the tenant as callers see it.
 func (t *txn) public() Tenant {
-	return publicTenant(&t.row, t.home.region, t.policy)
+	return publicTenant(&t.row, t.version, t.home.region, t.policy)
 }
 
-func publicTenant(r *tenantRow, region *Region, p *policy.Policy) Tenant {
+func publicTenant(r *tenantRow, version uint64, region *Region, p *policy.Policy) Tenant {
 	return Tenant{
 		ID: r.ID, Residence: r.Residence, Home: region.Name, Jurisdiction: region.Jurisdiction,
 		Controller: region.Controller, PolicyVersion: p.Version, State: r.State, Created: r.Created,
+		Version: version,
 	}
 }
 
@@ -254,7 +284,7 @@ func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Re
 			return false
 		}
 		looked, seen = looked+1, id
-		var row *tenantRow
+		var row *txn
 		row, failed = g.readTenant(ctx, id, place)
 		if residency.KindOf(failed) == residency.IntegrityFailure { // one damaged row must not hide the others
 			g.log.Error("a tenant's row is damaged", "region", string(name), "err", failed)
@@ -263,12 +293,12 @@ func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Re
 		if failed != nil {
 			return false
 		}
-		if row != nil && call.Caller.Sees != nil && call.Caller.Sees(row.ID) {
+		if row != nil && call.Caller.Sees != nil && call.Caller.Sees(row.row.ID) {
 			if len(list) >= p.size { // there is more that this caller may see
 				next = p.token(store.ID(last[:]))
 				return false
 			}
-			list = append(list, publicTenant(row, region, t.policy))
+			list = append(list, publicTenant(&row.row, row.version, region, t.policy))
 			last = id
 		}
 		return true
@@ -283,7 +313,7 @@ func (g *Gateway) ListTenants(ctx context.Context, call *Call, name residency.Re
 }
 
 // readTenant reads a tenant's row, or gives nil when it has none.
-func (g *Gateway) readTenant(ctx context.Context, id store.Tenant, place store.Placement) (*tenantRow, error) {
+func (g *Gateway) readTenant(ctx context.Context, id store.Tenant, place store.Placement) (*txn, error) {
 	h, err := g.place(id, place)
 	if err != nil {
 		return nil, err
@@ -299,5 +329,5 @@ func (g *Gateway) readTenant(ctx context.Context, id store.Tenant, place store.P
 	if err != nil || !t.exists {
 		return nil, err
 	}
-	return &t.row, nil
+	return t, nil
 }

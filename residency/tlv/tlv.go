@@ -161,6 +161,9 @@ func (d *Decoder) fail(format string, args ...any) {
 	}
 }
 
+// Fail notes a failure of who reads: a field that holds what it must not. The first failure stands.
+func (d *Decoder) Fail(err error) { d.fail("field %d: %w", d.Tag, err) }
+
 func (d *Decoder) uvarint() uint64 {
 	v, n := shortest(d.rest)
 	if n <= 0 {
