@@ -106,12 +106,21 @@ func TestRefusals(t *testing.T) {
 		from, to string // a change to the good file
 		want     string // part of the error, "LINE:COLUMN: path: text" as far as given
 	}{
-		{"an unknown key", "  name: zrh-1", "  nmae: zrh-1", "2:3: unknown field \"nmae\""},
+		{"an unknown key", "  name: zrh-1", "  nmae: zrh-1", "2:3: gateway: unknown field \"nmae\""},
 		{"a key twice", "  name: zrh-1", "  name: zrh-1\n  name: zrh-2", "3:3: mapping key \"name\" already defined"},
 		{"no YAML", "gateway:", "gateway: [", ":"},
 		{"text for a number", "connections: 10", "connections: ten", "23:16: limits.connections: want a whole number"},
 		{"a bad duration", "idle: 90s", "idle: 90", "24:9: limits.idle: want a duration"},
 		{"a bad size", "memory: 1GiB", "memory: 1GB", "25:11: limits.memory: want a number of bytes"},
+		{"a tenant that YAML takes for a number", `tenants: ["*"]`, `tenants: [acme, 010]`, "21:108: callers[0].tenants[1]: want text, but YAML reads this as a number: put it in quotes"},
+		{"another one", `tenants: ["*"]`, `tenants: [1.5]`, "callers[0].tenants[0]: want text, but YAML reads this as a number"},
+		{"a name that YAML takes for true", "name: zrh-1\n", "name: true\n", "2:9: gateway.name: want text, but YAML reads this as true or false: put it in quotes"},
+		{"a region that YAML takes for a number", "  ch:\n", "  010:\n", "11:3: regions.010: want a name that is text: put it in quotes"},
+		{"a tag", `tenants: ["*"]`, `tenants: !!seq [010]`, "callers[0].tenants: want the value without a tag"},
+		{"an octal limit", "connections: 10", "connections: 010", "23:16: limits.connections: want a decimal number without leading zeros"},
+		{"a list for text", "  name: zrh-1", "  name: [zrh-1]", "gateway.name: want a single value"},
+		{"text for a list", `tenants: ["*"]`, `tenants: "*"`, "callers[0].tenants: want a list"},
+		{"text for a section", "limits:\n  connections: 10\n  idle: 90s\n  memory: 1GiB\n", "limits: none\n", "limits: want a mapping"},
 		{"a limit below", "connections: 10", "connections: -1", "23:16: limits.connections: want 1 to 65536"},
 		{"a limit above", "idle: 90s", "idle: 25h", "limits.idle: want 1s to 24h"},
 		{"a long lease", "idle: 90s", "lease: 2s", "limits.lease: want 10ms to 1s"},
@@ -163,6 +172,54 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("without its place, or with a secret: %v", err)
 			}
 		})
+	}
+}
+
+// Everything that is wrong is told at once, of whatever kind, and once.
+func TestAllProblemsAtOnce(t *testing.T) {
+	text := good
+	for from, to := range map[string]string{
+		"  admin_listen:": "  admin_lisen:", "connections: 10": "connections: ten", "idle: 90s": "idle: 25h",
+		`tenants: ["*"]`: "tenants: [007]", "location: CH": "location: DE", "party: provider": "party: friend", "  key: server.key\n": "",
+	} {
+		text = strings.Replace(text, from, to, 1)
+	}
+	_, err := load(t, text, "DOMICILE_LIMITS_DRAIN=soon", "DOMICILE_GATEWAY_LISTN=x")
+	var problems Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{
+		`unknown field "admin_lisen"`, "gateway.admin_listen: want host:port", "limits.connections: want a whole number", "limits.idle: want 1s to 24h",
+		"callers[0].tenants[0]: want text", "regions.ch.clusters[0].location: is outside", `callers[0].party: want "provider"`, "tls.key: is required",
+		"DOMICILE_LIMITS_DRAIN: want a duration", "DOMICILE_GATEWAY_LISTN: no such setting",
+	} {
+		if strings.Count(err.Error(), want) != 1 {
+			t.Errorf("not told, or not once: %s", want)
+		}
+	}
+	if len(problems) != 10 {
+		t.Errorf("%d problems:\n%v", len(problems), err)
+	}
+}
+
+// A byte order mark is no matter; another encoding is named as what is wrong.
+func TestEncodings(t *testing.T) {
+	if _, err := load(t, "\xef\xbb\xbf"+good); err != nil {
+		t.Errorf("with a byte order mark: %v", err)
+	}
+	_, err := load(t, "\xef\xbb\xbf"+strings.Replace(good, "  name: zrh-1", "  nmae: zrh-1", 1))
+	if err == nil || !strings.Contains(err.Error(), "2:3:") {
+		t.Errorf("its positions: %v", err)
+	}
+	utf16 := []byte{0xff, 0xfe}
+	for _, r := range good {
+		utf16 = append(utf16, byte(r), 0)
+	}
+	for _, text := range []string{string(utf16), strings.Replace(good, "AG", "\xc4G", 1)} {
+		if _, err := load(t, text); err == nil || !strings.Contains(err.Error(), "want UTF-8") {
+			t.Errorf("another encoding: %v", err)
+		}
 	}
 }
 
@@ -326,8 +383,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("a: &a [*a]")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := parse([]byte(text), "fuzz.yaml", "/")
-		if err == nil {
+		if c, _ := parse([]byte(text), "fuzz.yaml", "/"); c != nil {
 			_ = c.Validate() // must not panic
 		}
 	})

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -9,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
 
@@ -20,7 +21,8 @@ const maxFile = 4 << 20
 
 // Load reads a configuration file and the environment (as os.Environ gives it),
 // and fills in the defaults; Validate says whether the whole is safe. Relative
-// paths start at the file's folder. Its error is a Problems, or one of the file system.
+// paths start at the file's folder. Its error is a Problems with everything that is wrong,
+// what Validate finds in the rest included, or one of the file system.
 func Load(name string, environ []string) (*Config, error) {
 	text, err := read(name)
 	if err != nil {
@@ -30,16 +32,32 @@ func Load(name string, environ []string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	c, err := parse(text, name, folder)
-	if err != nil {
-		return nil, err
+	c, problems := parse(text, name, folder)
+	if c == nil {
+		return nil, problems
 	}
-	if err := c.ApplyEnvironment(environ); err != nil {
-		return nil, err
-	}
+	problems = append(problems, c.environment(environ)...)
 	c.Limits = c.Limits.WithDefaults()
 	c.resolve(folder)
-	return c, nil
+	if len(problems) == 0 {
+		return c, nil
+	}
+	return nil, c.withValidation(problems)
+}
+
+// withValidation adds what Validate finds to problems that were found before, but for
+// settings that those are about.
+func (c *Config) withValidation(problems Problems) Problems {
+	told := map[string]bool{}
+	for _, p := range problems {
+		told[p.Path] = true
+	}
+	for _, p := range c.problems() {
+		if !told[p.Path] {
+			problems = append(problems, p)
+		}
+	}
+	return problems.sorted()
 }
 
 func read(name string) ([]byte, error) {
@@ -54,11 +72,22 @@ func read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
+	return utf8Text(text, name)
+}
+
+// utf8Text gives a file's text without the byte order mark that some editors
+// put before it.
+func utf8Text(text []byte, name string) ([]byte, error) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
+		return nil, Problems{{File: name, Line: 1, Column: 1, Text: "want UTF-8: save the file in that encoding, not as UTF-16 or another"}}
+	}
 	return text, nil
 }
 
-// parse reads the file strictly: an unknown or repeated key is a problem.
-func parse(text []byte, name, folder string) (*Config, error) {
+// parse reads the file strictly: an unknown or repeated key is a problem. The
+// configuration is what could be read apart from the problems; nil when nothing could.
+func parse(text []byte, name, folder string) (*Config, Problems) {
 	c := &Config{source: &source{name: name, folder: folder}}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
@@ -68,35 +97,14 @@ func parse(text []byte, name, folder string) (*Config, error) {
 		return nil, Problems{{File: name, Text: "want one YAML document that is not empty"}}
 	}
 	c.source.root = file.Docs[0].Body
+	f := &form{src: c.source}
+	if !f.fits(nil, c.source.root, reflect.TypeFor[Config]()) {
+		return nil, f.problems
+	}
 	if err := yaml.NodeToValue(c.source.root, c, yaml.Strict()); err != nil {
-		return nil, Problems{c.placed(err)}
+		return nil, append(f.problems, c.source.decodeProblem(err)).sorted()
 	}
-	return c, nil
-}
-
-// placed gives a decoder's error its place and a text for operators. The decoder
-// loses the position of a size or duration that it cannot read and tells of Go types, so
-// scalars are read again one by one.
-func (c *Config) placed(err error) Problem {
-	var scratch Config
-	root := reflect.ValueOf(&scratch).Elem()
-	for i := range root.NumField() {
-		section := root.Field(i)
-		if section.Kind() != reflect.Struct {
-			continue
-		}
-		for j := range section.NumField() {
-			p := path{tagOf(root.Type().Field(i)), tagOf(section.Type().Field(j))}
-			n, ok := c.source.node(p).(ast.ScalarNode)
-			if !ok {
-				continue
-			}
-			if err := setScalar(section.Field(j), fmt.Sprint(n.GetValue())); err != nil {
-				return c.source.problem(p, err.Error())
-			}
-		}
-	}
-	return c.source.decodeProblem(err)
+	return c, f.problems
 }
 
 func tagOf(f reflect.StructField) string {
@@ -161,6 +169,13 @@ func (c *Config) scalars() map[string]reflect.Value {
 // ApplyEnvironment applies the variables (as os.Environ gives them). One that looks
 // like a setting and is none is a problem, so that a misspelled one is never skipped silently.
 func (c *Config) ApplyEnvironment(environ []string) error {
+	if problems := c.environment(environ); len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+func (c *Config) environment(environ []string) Problems {
 	known := c.scalars()
 	var problems Problems
 	for _, entry := range environ {
@@ -175,10 +190,7 @@ func (c *Config) ApplyEnvironment(environ []string) error {
 			problems = append(problems, Problem{Path: name, Text: "no such setting"})
 		}
 	}
-	if len(problems) > 0 {
-		return problems
-	}
-	return nil
+	return problems
 }
 
 func looksLikeSetting(name string) bool {

@@ -17,6 +17,13 @@ import (
 // Validate refuses everything that is unsafe, incomplete or not supported. It opens no
 // file. Its error is a Problems with all there is to say, or nil.
 func (c *Config) Validate() error {
+	if problems := c.problems(); len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+func (c *Config) problems() Problems {
 	v := &validation{src: c.source}
 	v.gateway(c.Gateway)
 	v.tls(c.TLS)
@@ -26,10 +33,7 @@ func (c *Config) Validate() error {
 	v.callers(c.Callers)
 	v.limits(c.Limits)
 	v.folders(c)
-	if len(v.problems) > 0 {
-		return v.problems.sorted()
-	}
-	return nil
+	return v.problems.sorted()
 }
 
 type validation struct {
