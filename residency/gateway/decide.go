@@ -53,6 +53,9 @@ type act struct {
 	// clause is what a permitted act cites, in place of the clause of the rule that permits it; "" = that.
 	clause string
 
+	// The hooks below of an act that opens a stream run again whenever its lease is
+	// renewed, beside the stream: they must not write what the stream or its body uses.
+
 	// prepare looks up what the requirements depend on, once the border and the
 	// tenant are decided: a disclosure's recipient. Nil = nothing.
 	prepare func(t *txn) error
@@ -260,11 +263,7 @@ func (g *Gateway) undecided(ctx context.Context, a *act, h home, failed, err err
 // run is the transaction's body. answer is what the call gets; failed aborts the
 // transaction.
 func (t *txn) run(tx store.Tx, id uuid.UUID, body func(*txn) error) (answer, failed error) {
-	t.Tx, t.now = tx, tx.Now()
-	t.consents, t.bytes, t.permit, t.after = nil, 0, seal.Permit{}, nil
-	t.row, t.exists, t.object, t.sk = tenantRow{}, false, "", nil
-	t.whole, t.wholeRead, t.work = nil, false, 0
-	t.recipient, t.recipientID, t.target = t.a.recipient, "", t.a.to
+	t.begin(tx)
 	if failed = t.judge(); failed != nil {
 		return nil, failed
 	}
@@ -285,6 +284,15 @@ func (t *txn) run(tx store.Tx, id uuid.UUID, body func(*txn) error) (answer, fai
 		}
 	}
 	return answer, t.record(id, residency.KindOf(answer))
+}
+
+// begin forgets what an earlier run of the transaction found.
+func (t *txn) begin(tx store.Tx) {
+	t.Tx, t.now = tx, tx.Now()
+	t.consents, t.bytes, t.permit, t.after = nil, 0, seal.Permit{}, nil
+	t.row, t.exists, t.object, t.sk = tenantRow{}, false, "", nil
+	t.whole, t.wholeRead, t.work = nil, false, 0
+	t.recipient, t.recipientID, t.target = t.a.recipient, "", t.a.to
 }
 
 // recorded reports whether an error is an answer about the object, which the

@@ -28,15 +28,16 @@ type stream struct {
 	tk     *seal.TenantKeys
 	permit seal.Permit
 	intent audit.Entry
+	act    *act
 	drive  store.ID
-	self   store.ID // the drive's incarnation
+	self   store.ID // the drive's incarnation; "" when the stream is about no drive
 
 	decision residency.Decision
 	consents []relied
 	bytes    atomic.Uint64
-	until    atomic.Int64  // when the lease lapses, by the gateway's elapsed clock
-	cutBy    atomic.Uint32 // the residency.Kind that cut the stream; 0 = none
-	renewed  chan struct{} // holds a token when the lease was renewed or cut
+	until    atomic.Int64                       // when the lease lapses, by the gateway's elapsed clock
+	cutBy    atomic.Pointer[residency.Decision] // why the stream may not go on: nil, or a refusal
+	renewed  chan struct{}                      // holds a token when the lease was renewed or cut
 }
 
 // The life of a stream's row: renewals keep it fresh; one that is not fresh
@@ -57,7 +58,7 @@ func (s *stream) open(t *txn, intent *audit.Entry) error {
 		return err
 	}
 	s.id, s.home, s.tk, s.permit, s.intent = id, t.home, t.tk, t.permit, *intent
-	s.decision, s.consents, s.drive = t.decision, t.consents, t.drive
+	s.act, s.decision, s.consents, s.drive = t.a, t.decision, t.consents, t.drive
 	s.intent.Place = 1 // its place is not settled yet; the entry that closes it gets its own
 	row := streamRow{Intent: s.intent.Append(nil), Renewed: t.now, Check: t.now.Add(streamCheck)}
 	if err := t.Put(store.KindStream, s.row(), row.encode()); err != nil {
@@ -80,14 +81,14 @@ func (s *stream) task(at time.Time) store.Task {
 // nothing has cut it. It waits for a renewal that is late, no longer than a
 // decision may take. It is called before every send and every receive.
 func (s *stream) check(ctx context.Context) error {
-	if s.cutBy.Load() == 0 && int64(s.g.elapsed()) < s.until.Load() {
+	if s.cutBy.Load() == nil && int64(s.g.elapsed()) < s.until.Load() {
 		return ctx.Err()
 	}
 	late := time.NewTimer(s.g.limits.Decide)
 	defer late.Stop()
 	for {
-		if kind := residency.Kind(s.cutBy.Load()); kind != residency.OK {
-			return s.fail(kind, errors.New("the stream was cut"))
+		if d := s.cutBy.Load(); d != nil {
+			return &residency.Error{Op: s.op, Kind: d.Reason, Err: errors.New("the stream was cut"), Decision: d}
 		}
 		if int64(s.g.elapsed()) < s.until.Load() {
 			return ctx.Err()
@@ -97,18 +98,11 @@ func (s *stream) check(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-late.C:
-			return s.fail(residency.AuditUnavailable, errors.New("the stream's lease could not be renewed"))
+			return &residency.Error{
+				Op: s.op, Kind: residency.AuditUnavailable, Err: errors.New("the stream's lease could not be renewed"), Decision: &s.decision,
+			}
 		}
 	}
-}
-
-func (s *stream) fail(kind residency.Kind, err error) error {
-	d := s.decision
-	if kind != residency.AuditUnavailable {
-		d.Allow, d.Reason = false, kind
-		d.Missing = residency.Set(residency.RequireConsent)
-	}
-	return &residency.Error{Op: s.op, Kind: kind, Err: err, Decision: &d}
 }
 
 // renew extends the lease; a time in the past does nothing.
@@ -124,8 +118,19 @@ func (s *stream) renew(until time.Duration) {
 
 // cut ends the stream at its next check. The first reason stands.
 func (s *stream) cut(kind residency.Kind) {
-	if s.cutBy.CompareAndSwap(0, uint32(kind)) {
-		s.g.metrics.streamsCut.WithLabelValues(kind.String()).Inc()
+	d := s.decision
+	d.Allow, d.Reason = false, kind
+	switch kind {
+	case residency.ConsentIsWithdrawn, residency.ConsentIsExpired, residency.ConsentIsSuperseded:
+		d.Missing = residency.Set(residency.RequireConsent)
+	}
+	s.refuse(&d)
+}
+
+// refuse is cut by a refusal.
+func (s *stream) refuse(d *residency.Decision) {
+	if s.cutBy.CompareAndSwap(nil, d) {
+		s.g.metrics.streamsCut.WithLabelValues(d.Reason.String()).Inc()
 	}
 	s.wake()
 }
@@ -286,10 +291,22 @@ func (k *keeper) renewIn(ctx context.Context, rows store.Rows) {
 // maxLocks is how many objects one transaction locks (store.Scope).
 const maxLocks = 64
 
+// cutWhere ends every stream here that a condition holds of, as cut does.
+func (k *keeper) cutWhere(kind residency.Kind, holds func(*stream) bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for s := range k.streams {
+		if holds(s) {
+			s.cut(kind)
+		}
+	}
+}
+
 // verdict is what one renewal found about one stream.
 type verdict struct {
-	cut   residency.Kind
-	lease time.Duration
+	cut    residency.Kind      // OK = it may go on
+	denied *residency.Decision // why not, when the policy says so
+	lease  time.Duration
 }
 
 // renew looks again at everything that the streams of one tenant rest on. The
@@ -306,7 +323,7 @@ func (k *keeper) renew(ctx context.Context, p partition, streams []*stream) erro
 	err := p.rows.Update(ctx, scope, func(tx store.Tx) error {
 		for i, s := range streams {
 			var err error
-			if verdicts[i], err = s.txn(ctx, tx).look(s); err != nil {
+			if verdicts[i], err = s.again(ctx, tx).look(s); err != nil {
 				return err
 			}
 		}
@@ -316,16 +333,28 @@ func (k *keeper) renew(ctx context.Context, p partition, streams []*stream) erro
 		return err
 	}
 	for i, s := range streams {
-		if v := verdicts[i]; v.cut != residency.OK {
+		switch v := verdicts[i]; {
+		case v.denied != nil:
+			s.refuse(v.denied)
+		case v.cut != residency.OK:
 			s.cut(v.cut)
-		} else {
+		default:
 			s.renew(began + v.lease)
 		}
 	}
 	return nil
 }
 
-// look checks one stream's tenant and consents, and notes how far it has come.
+// again gives a transaction in which the stream's act is judged anew.
+func (s *stream) again(ctx context.Context, tx store.Tx) *txn {
+	t := &txn{ctx: ctx, g: s.g, a: s.act, home: s.home}
+	t.begin(tx)
+	return t
+}
+
+// look judges a stream's act again by the policy, consents and whatever else is
+// in force now, and notes how far the stream has come. A consent that the decision
+// named must still hold, even when another one would do.
 func (t *txn) look(s *stream) (verdict, error) {
 	b, err := t.Get(store.KindStream, s.row())
 	if errors.Is(err, store.ErrNotFound) {
@@ -338,37 +367,80 @@ func (t *txn) look(s *stream) (verdict, error) {
 	if damage != nil {
 		return verdict{cut: residency.IntegrityFailure}, nil //nolint:nilerr // it is this stream's verdict, not the renewal's failure
 	}
-	if err := t.load(); err != nil {
-		return verdict{}, err
+	v, err := t.lookAgain(s)
+	switch kind := residency.KindOf(err); kind {
+	case residency.IntegrityFailure, residency.NotFound: // this stream's, and no reason to renew no other
+		return verdict{cut: kind}, nil
 	}
-	if err := t.tenantProblem(); err != nil {
-		return verdict{cut: residency.KindOf(err)}, nil
-	}
-	if cut, err := t.lookAtDrive(s); cut != residency.OK || err != nil {
-		return verdict{cut: cut}, err
-	}
-	v := verdict{lease: t.g.limits.Lease}
-	for _, r := range s.consents {
-		c, _, err := t.readConsent(r.id)
-		if residency.KindOf(err) == residency.IntegrityFailure {
-			return verdict{cut: residency.IntegrityFailure}, nil
-		}
-		if err != nil {
-			return verdict{}, err
-		}
-		if state := c.State(t.now); state != residency.ConsentActive {
-			return verdict{cut: cutReason(state)}, nil
-		}
-		v.lease = min(v.lease, c.Expires.Sub(t.now))
+	if err != nil || v.cut != residency.OK || v.denied != nil {
+		return v, err
 	}
 	row.Bytes, row.Renewed = s.bytes.Load(), t.now
 	return v, t.Put(store.KindStream, s.row(), row.encode())
 }
 
+func (t *txn) lookAgain(s *stream) (verdict, error) {
+	if err := t.keys(t.ctx); err != nil {
+		return verdict{}, err
+	}
+	if t.tk == nil { // erased
+		return verdict{cut: residency.NotFound}, nil
+	}
+	lease, cut, err := t.lookAtConsents(s)
+	if cut != residency.OK || err != nil {
+		return verdict{cut: cut}, err
+	}
+	if err := t.judge(); err != nil {
+		return verdict{}, err
+	}
+	if !t.decision.Allow {
+		d := t.decision
+		d.ID, d.Time = s.decision.ID, s.decision.Time
+		return verdict{denied: &d}, nil
+	}
+	if err := t.tenantProblem(); err != nil {
+		return verdict{cut: residency.KindOf(err)}, nil
+	}
+	if cut, err := t.lookAtObject(s); cut != residency.OK || err != nil {
+		return verdict{cut: cut}, err
+	}
+	return verdict{lease: min(lease, t.lease())}, nil
+}
+
+// lookAtConsents says for how long the consents that the stream rests on hold.
+func (t *txn) lookAtConsents(s *stream) (lease time.Duration, cut residency.Kind, err error) {
+	lease = t.g.limits.Lease
+	for _, r := range s.consents {
+		c, _, err := t.readConsent(r.id)
+		if err != nil {
+			return 0, residency.OK, err
+		}
+		if state := c.State(t.now); state != residency.ConsentActive {
+			return 0, cutReason(state), nil
+		}
+		lease = min(lease, c.Expires.Sub(t.now))
+	}
+	return lease, residency.OK, nil
+}
+
+// lookAtObject checks that what the stream is about, and its key, are still there.
+func (t *txn) lookAtObject(s *stream) (cut residency.Kind, err error) {
+	if s.self != "" {
+		return t.lookAtDrive(s)
+	}
+	if t.subject == "" {
+		return residency.OK, nil
+	}
+	sk, err := t.subjectKeys(t.ctx)
+	if sk == nil && err == nil {
+		return residency.NotFound, nil
+	}
+	return residency.OK, err
+}
+
 // lookAtDrive checks that a stream's drive is still the one that it began with, and that
 // the keys that it holds are still to be had.
 func (t *txn) lookAtDrive(s *stream) (cut residency.Kind, err error) {
-	t.drive = s.drive
 	row, _, err := t.readDrive()
 	switch {
 	case residency.KindOf(err) == residency.NotFound || err == nil && row.Self != s.self:

@@ -31,18 +31,21 @@ func (t *txn) replay(requestID string, digest func() store.ID, use func(result [
 	if err != nil {
 		return false, err
 	}
-	plain, _, err := t.tk.OpenFact(store.KindRequest, id, sealed)
+	if len(sealed) < idSize {
+		return false, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a request's result is cut short"))
+	}
+	if store.ID(sealed[:idSize]) != t.request {
+		return false, residency.E(t.a.op, residency.RequestIDReused, nil)
+	}
+	keys, err := t.requestKeys()
+	if keys == nil || err != nil {
+		return false, err
+	}
+	result, _, err := keys.OpenFact(store.KindRequest, id+t.request, sealed[idSize:])
 	if err != nil {
 		return false, err
 	}
-	row, err := decodeRequest(plain)
-	if err != nil {
-		return false, residency.E(t.a.op, residency.IntegrityFailure, err)
-	}
-	if row.Digest != t.request {
-		return false, residency.E(t.a.op, residency.RequestIDReused, nil)
-	}
-	use(row.Result)
+	use(result)
 	return true, nil
 }
 
@@ -52,11 +55,29 @@ func (t *txn) remember(requestID string, result []byte) error {
 		return nil
 	}
 	id := t.requestKey(requestID)
-	row := requestRow{Digest: t.request, Result: result}
-	if err := t.Put(store.KindRequest, id, t.tk.SealFact(store.KindRequest, id, 1, row.encode())); err != nil {
+	keys, err := t.requestKeys()
+	if keys == nil || err != nil {
+		return err
+	}
+	sealed := keys.SealFact(store.KindRequest, id+t.request, 1, result)
+	if err := t.Put(store.KindRequest, id, append([]byte(t.request), sealed...)); err != nil {
 		return err
 	}
 	return t.Schedule(store.Task{At: t.now.Add(requestAge), Tenant: t.home.tenant, Kind: store.TaskForgetRequest, ID: id})
+}
+
+// requestKeys gives the keys that results are sealed under: of a call about a
+// person that person's, so that the result goes when they are erased. It is nil when
+// nobody of that name is known.
+func (t *txn) requestKeys() (scopeKeys, error) {
+	if t.a.subject == "" {
+		return t.tk, nil
+	}
+	sk, err := t.subjectKeys(t.ctx)
+	if sk == nil {
+		return nil, err
+	}
+	return sk, nil
 }
 
 func (t *txn) requestKey(requestID string) store.ID {

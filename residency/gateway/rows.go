@@ -362,33 +362,6 @@ func decodeStream(b []byte) (streamRow, error) {
 	return r, d.Err()
 }
 
-// requestRow is what a request_id gave: a digest of the request and its result.
-type requestRow struct {
-	Digest store.ID
-	Result []byte
-}
-
-func (r *requestRow) encode() []byte {
-	e := tlv.NewEncoder(nil, rowVersion)
-	e.String(1, string(r.Digest))
-	e.Bytes(2, r.Result)
-	return e.Encoded()
-}
-
-func decodeRequest(b []byte) (requestRow, error) {
-	var r requestRow
-	d := tlv.NewDecoder(b, rowVersion)
-	for d.Next() {
-		switch d.Tag {
-		case 1:
-			r.Digest = store.ID(d.Value)
-		case 2:
-			r.Result = slices.Clone(d.Value)
-		}
-	}
-	return r, d.Err()
-}
-
 // encode gives a write's answer as a request_id keeps it.
 func (w *RecordWritten) encode() []byte {
 	e := tlv.NewEncoder(nil, rowVersion)
