@@ -303,7 +303,7 @@ var File_residency_v1_disclosure_proto protoreflect.FileDescriptor
 
 const file_residency_v1_disclosure_proto_rawDesc = "" +
 	"\n" +
-	"\x1dresidency/v1/disclosure.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\x9f\x05\n" +
+	"\x1dresidency/v1/disclosure.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\xa8\x05\n" +
 	"\n" +
 	"Disclosure\x12#\n" +
 	"\rdisclosure_id\x18\x01 \x01(\tR\fdisclosureId\x12!\n" +
@@ -319,8 +319,8 @@ const file_residency_v1_disclosure_proto_rawDesc = "" +
 	"\n" +
 	"consent_id\x18\n" +
 	" \x01(\tR\tconsentId\x124\n" +
-	"\x05stage\x18\v \x01(\x0e2\x1e.residency.v1.TransactionStageR\x05stage\x12\x16\n" +
-	"\x06fields\x18\f \x03(\tR\x06fields\x12\x18\n" +
+	"\x05stage\x18\v \x01(\x0e2\x1e.residency.v1.TransactionStageR\x05stage\x12\x1f\n" +
+	"\x06fields\x18\f \x03(\tB\a\xd8\xf3\x18\x01\x80\x01\x01R\x06fields\x12\x18\n" +
 	"\arecords\x18\r \x01(\x03R\arecords\x12\x14\n" +
 	"\x05bytes\x18\x0e \x01(\x03R\x05bytes\x12?\n" +
 	"\rdisclose_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\fdiscloseTime\x12\x10\n" +

@@ -3703,7 +3703,7 @@ type DiscloseResponse_Record struct {
 }
 
 type DiscloseResponse_Data struct {
-	// The next bytes of a drive, from its start on.
+	// The next bytes of a drive, from its start on; at most 262144 of them.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
 }
 
@@ -3865,11 +3865,11 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"\x05state\x18\a \x01(\x0e2\x1c.residency.v1.RecipientStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12!\n" +
 	"\aversion\x18\b \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\x12;\n" +
 	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xf2\x01\n" +
+	"createTime\"\xf9\x01\n" +
 	"\x11RecipientFunction\x12;\n" +
 	"\apurpose\x18\x01 \x01(\x0e2\x15.residency.v1.PurposeB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\apurpose\x12\x9f\x01\n" +
-	"\x06fields\x18\x02 \x03(\tB\x86\x01\xbaH\x82\x01\x92\x01\x7f\b\x01\x10@\x18\x01\"wru(`2q^(full_name|postal_address|phone_number|email_address|birth_date|residence|source_party|attributes([.].{1,64})?)$R\x06fields\"\x81\x01\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\apurpose\x12\xa6\x01\n" +
+	"\x06fields\x18\x02 \x03(\tB\x8d\x01\xbaH\x82\x01\x92\x01\x7f\b\x01\x10@\x18\x01\"wru(`2q^(full_name|postal_address|phone_number|email_address|birth_date|residence|source_party|attributes([.].{1,64})?)$\xd8\xf3\x18\x01\x80\x01\x01R\x06fields\"\x81\x01\n" +
 	"\tSafeguard\x12/\n" +
 	"\treference\x18\x01 \x01(\tB\x11\xbaH\ar\x05\x10\x01(\x80\x02\xd8\xf3\x18\x01\x80\x01\x01R\treference\x12C\n" +
 	"\vvalid_until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
@@ -3950,7 +3950,7 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"N\n" +
 	"\x15LiftObjectionResponse\x125\n" +
-	"\tobjection\x18\x01 \x01(\v2\x17.residency.v1.ObjectionR\tobjection\"\xfd\x06\n" +
+	"\tobjection\x18\x01 \x01(\v2\x17.residency.v1.ObjectionR\tobjection\"\x91\a\n" +
 	"\n" +
 	"LegalOrder\x12F\n" +
 	"\border_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\aorderId\x12H\n" +
@@ -3967,10 +3967,10 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"\vvalid_until\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"validUntil\x12=\n" +
 	"\x05state\x18\n" +
-	" \x01(\x0e2\x1d.residency.v1.LegalOrderStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x124\n" +
-	"\tapprovals\x18\v \x03(\v2\x16.residency.v1.ApprovalR\tapprovals\x12N\n" +
-	"\frecipient_id\x18\f \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\vrecipientId\x12\x1a\n" +
-	"\brecorder\x18\r \x01(\tR\brecorder\x12;\n" +
+	" \x01(\x0e2\x1d.residency.v1.LegalOrderStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12>\n" +
+	"\tapprovals\x18\v \x03(\v2\x16.residency.v1.ApprovalB\b\xbaH\x05\x92\x01\x02\x10\x10R\tapprovals\x12N\n" +
+	"\frecipient_id\x18\f \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\vrecipientId\x12$\n" +
+	"\brecorder\x18\r \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\brecorder\x12;\n" +
 	"\vcreate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x125\n" +
 	"\bend_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xfa\x02\n" +
@@ -3980,9 +3980,9 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"\tdrive_ids\x18\x02 \x03(\tB3\xbaH0\x92\x01-\b\x00\x10d\x18\x01\"%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\bdriveIds\x12Q\n" +
 	"\fdata_classes\x18\x03 \x03(\x0e2\x17.residency.v1.DataClassB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\x02\x18\x01\"\a\x82\x01\x04\x18\x01\x18\x02R\vdataClasses\x127\n" +
 	"\tfrom_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bfromTime\x123\n" +
-	"\ato_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06toTime\"e\n" +
-	"\bApproval\x12\x1a\n" +
-	"\bapprover\x18\x01 \x01(\tR\bapprover\x12=\n" +
+	"\ato_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06toTime\"o\n" +
+	"\bApproval\x12$\n" +
+	"\bapprover\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\bapprover\x12=\n" +
 	"\fapprove_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vapproveTime\"\xc8\x01\n" +
 	"\x17RecordLegalOrderRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x126\n" +
@@ -4026,7 +4026,7 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
 	"\x17ListLegalOrdersResponse\x120\n" +
 	"\x06orders\x18\x01 \x03(\v2\x18.residency.v1.LegalOrderR\x06orders\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xfb\x06\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\a\n" +
 	"\x0fInformalRequest\x12[\n" +
 	"\x13informal_request_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x11informalRequestId\x12K\n" +
 	"\frecipient_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\vrecipientId\x12B\n" +
@@ -4034,8 +4034,8 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"data_class\x18\x03 \x01(\x0e2\x17.residency.v1.DataClassB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\tdataClass\x12T\n" +
 	"\vsubject_ids\x18\x04 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10d\x18\x01\"%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\n" +
-	"subjectIds\x12\x9f\x01\n" +
-	"\x06fields\x18\x05 \x03(\tB\x86\x01\xbaH\x82\x01\x92\x01\x7f\b\x01\x10@\x18\x01\"wru(`2q^(full_name|postal_address|phone_number|email_address|birth_date|residence|source_party|attributes([.].{1,64})?)$R\x06fields\x12;\n" +
+	"subjectIds\x12\xa6\x01\n" +
+	"\x06fields\x18\x05 \x03(\tB\x8d\x01\xbaH\x82\x01\x92\x01\x7f\b\x01\x10@\x18\x01\"wru(`2q^(full_name|postal_address|phone_number|email_address|birth_date|residence|source_party|attributes([.].{1,64})?)$\xd8\xf3\x18\x01\x80\x01\x01R\x06fields\x12;\n" +
 	"\apurpose\x18\x06 \x01(\x0e2\x15.residency.v1.PurposeB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\apurpose\x12/\n" +
 	"\treference\x18\a \x01(\tB\x11\xbaH\ar\x05\x10\x01(\x80\x02\xd8\xf3\x18\x01\x80\x01\x01R\treference\x12C\n" +
@@ -4043,8 +4043,8 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"validUntil\x12B\n" +
 	"\x05state\x18\t \x01(\x0e2\".residency.v1.InformalRequestStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x122\n" +
 	"\bapproval\x18\n" +
-	" \x01(\v2\x16.residency.v1.ApprovalR\bapproval\x12\x1a\n" +
-	"\brecorder\x18\v \x01(\tR\brecorder\x12;\n" +
+	" \x01(\v2\x16.residency.v1.ApprovalR\bapproval\x12$\n" +
+	"\brecorder\x18\v \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\brecorder\x12;\n" +
 	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\"\xe7\x01\n" +
 	"\x1cRecordInformalRequestRequest\x12I\n" +
@@ -4060,7 +4060,7 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"j\n" +
 	"\x1eApproveInformalRequestResponse\x12H\n" +
-	"\x10informal_request\x18\x01 \x01(\v2\x1d.residency.v1.InformalRequestR\x0finformalRequest\"\x9b\x04\n" +
+	"\x10informal_request\x18\x01 \x01(\v2\x1d.residency.v1.InformalRequestR\x0finformalRequest\"\xa5\x04\n" +
 	"\tAbuseCase\x12D\n" +
 	"\acase_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x06caseId\x12/\n" +
 	"\tsuspicion\x18\x02 \x01(\tB\x11\xbaH\ar\x05\x10\x01(\x80\b\xd8\xf3\x18\x01\x80\x01\x01R\tsuspicion\x12P\n" +
@@ -4068,8 +4068,8 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"\vvalid_until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"validUntil\x12<\n" +
 	"\x05state\x18\x05 \x01(\x0e2\x1c.residency.v1.AbuseCaseStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x122\n" +
-	"\bapproval\x18\x06 \x01(\v2\x16.residency.v1.ApprovalR\bapproval\x12\x16\n" +
-	"\x06opener\x18\a \x01(\tR\x06opener\x12;\n" +
+	"\bapproval\x18\x06 \x01(\v2\x16.residency.v1.ApprovalR\bapproval\x12 \n" +
+	"\x06opener\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x06opener\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x129\n" +
 	"\n" +
@@ -4121,10 +4121,10 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"\x05stage\x18\a \x01(\x0e2\x1e.residency.v1.TransactionStageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\x12[\n" +
 	"\x13informal_request_id\x18\b \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x11informalRequestId\x12-\n" +
 	"\tnecessity\x18\t \x01(\tB\x0f\xbaH\x05r\x03(\x80\b\xd8\xf3\x18\x01\x80\x01\x01R\tnecessityB\x0f\n" +
-	"\x06object\x12\x05\xbaH\x02\b\x01\"h\n" +
+	"\x06object\x12\x05\xbaH\x02\b\x01\"q\n" +
 	"\x10DiscloseResponse\x126\n" +
-	"\x06record\x18\x01 \x01(\v2\x1c.residency.v1.PersonalRecordH\x00R\x06record\x12\x14\n" +
-	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
+	"\x06record\x18\x01 \x01(\v2\x1c.residency.v1.PersonalRecordH\x00R\x06record\x12\x1d\n" +
+	"\x04data\x18\x02 \x01(\fB\a\xd8\xf3\x18\x01\x80\x01\x01H\x00R\x04dataB\x06\n" +
 	"\x04item\"\xd5\x02\n" +
 	"\x16ListDisclosuresRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12N\n" +

@@ -1083,7 +1083,8 @@ func (x *InspectDriveRequest) GetCaseId() string {
 // A piece of what was looked into.
 type InspectDriveResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Bytes: what is stored from the offset on or, under a case, what passed.
+	// Bytes: what is stored from the offset on or, under a case, what passed; at
+	// most 262144 of them.
 	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	// Set under a case: which transfer the bytes belong to.
 	Passing       *PassingTransfer `protobuf:"bytes,2,opt,name=passing,proto3" json:"passing,omitempty"`
@@ -2118,9 +2119,9 @@ const file_residency_v1_drive_service_proto_rawDesc = "" +
 	"\apurpose\x18\x03 \x01(\x0e2\x15.residency.v1.PurposeB\f\xbaH\x05\x82\x01\x02\x10\x01\xd0\xf3\x18\x03R\apurpose\x12\x1f\n" +
 	"\x06offset\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06offset\x12\x1f\n" +
 	"\x06length\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06length\x12D\n" +
-	"\acase_id\x18\x06 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x06caseId\"c\n" +
-	"\x14InspectDriveResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\x127\n" +
+	"\acase_id\x18\x06 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\x06caseId\"l\n" +
+	"\x14InspectDriveResponse\x12\x1b\n" +
+	"\x04data\x18\x01 \x01(\fB\a\xd8\xf3\x18\x01\x80\x01\x01R\x04data\x127\n" +
 	"\apassing\x18\x02 \x01(\v2\x1d.residency.v1.PassingTransferR\apassing\"\xac\x01\n" +
 	"\x0fPassingTransfer\x12=\n" +
 	"\tdirection\x18\x01 \x01(\x0e2\x1f.residency.v1.TransferDirectionR\tdirection\x12\x16\n" +
