@@ -51,7 +51,6 @@ const (
 func (o Options) engineOptions(e *engine) *pebble.Options {
 	p := &pebble.Options{
 		CacheSize:                   o.CacheBytes,
-		FS:                          o.FS,
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		MemTableSize:                o.memTableBytes,
 		MemTableStopWritesThreshold: memTables,
@@ -60,6 +59,7 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 		Logger:                      engineLogger{e},
 		EventListener:               e.listener(),
 	}
+	o.onFS(p, e)
 	if o.overwrite {
 		p.Cleaner = newOverwriter(pebble.ArchiveCleaner.Clean)
 	}
@@ -77,6 +77,20 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
 	}
 	return p
+}
+
+// onFS gives the engine its file system. The machine's own is watched for being slow.
+func (o Options) onFS(p *pebble.Options, e *engine) {
+	memTable := o.memTableBytes
+	if memTable == 0 {
+		memTable = defaultMemTableBytes
+	}
+	if o.FS != nil {
+		p.FS = newLogFS(o.FS, memTable, &e.syncer)
+		return
+	}
+	p.FS = newLogFS(vfs.Default, memTable, &e.syncer)
+	p.WithFSDefaults()
 }
 
 // listener reports what an operator should know of.

@@ -1,0 +1,137 @@
+package pebble
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// logPieces are written to a log one after another, across several fills.
+func logPieces() [][]byte {
+	var pieces [][]byte
+	for i := range 40 {
+		pieces = append(pieces, bytes.Repeat([]byte{byte('a' + i%26)}, 1+i*97))
+	}
+	return pieces
+}
+
+// A log holds what was written to it, and then nothing but zeros, on the
+// machine's own disk and in memory, new and used again.
+func TestLogsAreFilledAhead(t *testing.T) {
+	for name, fs := range map[string]vfs.FS{"disk": vfs.Default, "memory": vfs.NewMem()} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := fs.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			var s syncer
+			defer s.close()
+			logs := newLogFS(fs, 8<<10, &s)
+			old, path := filepath.Join(dir, "old"), filepath.Join(dir, "log")
+			f, err := logs.Create(old, logCategory)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size := writeLog(t, logs, f, old, logPieces())
+			if f, err = logs.ReuseForWrite(old, path, logCategory); err != nil {
+				t.Fatal(err)
+			}
+			if again := writeLog(t, logs, f, path, logPieces()[:20]); again != size {
+				t.Errorf("a log of %d bytes that is used again has %d", size, again)
+			}
+		})
+	}
+}
+
+// writeLog writes and syncs pieces, closes the log, checks what it begins with, and gives its size.
+func writeLog(t *testing.T, fs vfs.FS, f vfs.File, path string, pieces [][]byte) int {
+	t.Helper()
+	for _, p := range pieces {
+		if _, err := f.Write(p); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.SyncData(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Join(pieces, nil)
+	if !bytes.HasPrefix(got, want) {
+		t.Fatal("the log does not begin with what was written")
+	}
+	if len(got) == len(want) {
+		t.Error("the log was not filled ahead")
+	}
+	return len(got)
+}
+
+// A log that cannot be filled is written all the same.
+func TestALogWithoutRoomToFill(t *testing.T) {
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWriteAt {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	f, err := newLogFS(fs, 8<<10, new(syncer)).Create("log", logCategory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if n, err := f.Write([]byte("entry")); n != 5 || err != nil {
+			t.Fatalf("wrote %d bytes with %v", n, err)
+		}
+	}
+	if err := errors.Join(f.SyncData(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A sync of what cannot be synced fails, whoever does it; a sync after the
+// syncer is closed is left to the caller.
+func TestSyncer(t *testing.T) {
+	var s syncer
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for range 3 {
+		if _, err := s.sync(f.Fd()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if done, err := s.sync(w.Fd()); done && err == nil {
+		t.Error("a pipe was made durable")
+	}
+	if done, err := s.sync(vfs.InvalidFd); done || err != nil {
+		t.Errorf("no file: %v, %v", done, err)
+	}
+	s.close()
+	if done, err := s.sync(f.Fd()); done || err != nil {
+		t.Errorf("after the end: %v, %v", done, err)
+	}
+}
