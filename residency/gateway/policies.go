@@ -103,36 +103,60 @@ func (g *Gateway) Regions(ctx context.Context) []RegionStatus {
 	return out
 }
 
+// NotReady is every part of the regions served here that does not answer, by region.
+type NotReady []Down
+
+// Down is a part of a region that does not answer; the first that was found.
+type Down struct {
+	Region residency.Region
+	Part   string // "policy", "keys", "rows", "audit" or "blobs"
+	Err    error
+}
+
+// Error names every region, with the cause.
+func (n NotReady) Error() string {
+	parts := make([]string, len(n))
+	for i, d := range n {
+		parts[i] = fmt.Sprintf("region %s: %s: %v", d.Region, d.Part, d.Err)
+	}
+	return strings.Join(parts, "; ")
+}
+
 // Ready returns nil when every region that is served here can decide: its
-// rows, blobs, keys and policy answer.
+// rows, blobs, keys and policy answer; else a NotReady.
 func (g *Gateway) Ready(ctx context.Context) error {
+	var out NotReady
 	for i := range g.cfg.Regions {
-		if err := g.ping(ctx, &g.cfg.Regions[i]); err != nil {
-			return fmt.Errorf("region %s: %w", g.cfg.Regions[i].Name, err)
+		if d := g.ping(ctx, &g.cfg.Regions[i]); d != nil {
+			out = append(out, *d)
 		}
+	}
+	if len(out) > 0 {
+		return out
 	}
 	return nil
 }
 
-func (g *Gateway) ping(ctx context.Context, r *Region) error {
+func (g *Gateway) ping(ctx context.Context, r *Region) *Down {
 	ctx, cancel := context.WithTimeout(ctx, probe)
 	defer cancel()
+	down := func(part string, err error) *Down { return &Down{r.Name, part, err} }
 	if _, err := g.activePolicy(r, r.now()); err != nil {
-		return err
+		return down("policy", err)
 	}
 	if err := r.Vault.Ping(ctx); err != nil {
-		return fmt.Errorf("keys: %w", err)
+		return down("keys", err)
 	}
 	for i := range r.Clusters {
 		c := &r.Clusters[i]
 		if err := c.Rows.View(ctx, store.Scope{}, func(store.Tx) error { return nil }); err != nil {
-			return fmt.Errorf("rows of cluster %s: %w", c.Name, err)
+			return down("rows", fmt.Errorf("cluster %s: %w", c.Name, err))
 		}
 		if _, err := c.Outbox.Last(ctx); err != nil {
-			return fmt.Errorf("audit of cluster %s: %w", c.Name, err)
+			return down("audit", fmt.Errorf("cluster %s: %w", c.Name, err))
 		}
 		if err := c.Blobs.List(ctx, "ping/", func(string) bool { return false }); err != nil {
-			return fmt.Errorf("blobs of cluster %s: %w", c.Name, err)
+			return down("blobs", fmt.Errorf("cluster %s: %w", c.Name, err))
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,8 +26,13 @@ const readyTimeout = 2 * time.Second
 
 // Options are what a Server is made of.
 type Options struct {
-	// Ready gives nil when calls can be served. Its error is logged, not shown.
+	// Ready gives nil when calls can be served. Its error is logged; shown is what
+	// a *Problem in it says.
 	Ready func(context.Context) error
+
+	// Healthy gives nil while the process can go on; after an error only a new
+	// start helps. It is shown as Ready's is. nil = always.
+	Healthy func() error
 
 	// Metrics is what /metrics shows.
 	Metrics *prometheus.Registry
@@ -37,6 +43,19 @@ type Options struct {
 
 	Log *slog.Logger // nil = none
 }
+
+// Problem is why something is not as it should be, with what may be shown of it:
+// which part of the gateway, in words from closed sets.
+type Problem struct {
+	Shown []string // a line each
+	Err   error
+}
+
+// Error gives the cause.
+func (p *Problem) Error() string { return p.Err.Error() }
+
+// Unwrap gives the cause.
+func (p *Problem) Unwrap() error { return p.Err }
 
 // Server answers on the admin listener. Make it with New.
 type Server struct {
@@ -85,7 +104,7 @@ func New(o Options) *Server {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
 		Registry: o.Metrics, MaxRequestsInFlight: 4, Timeout: 10 * time.Second, EnableOpenMetrics: true,
 	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /healthz", s.healthy(o.Healthy))
 	mux.HandleFunc("GET /readyz", s.ready(o.Ready))
 	mux.HandleFunc("GET /{$}", index(o))
 	s.http = &http.Server{
@@ -124,13 +143,33 @@ func (s *Server) ready(check func(context.Context) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
-		if err := check(ctx); err != nil {
-			s.log.Debug("not ready", slog.Any("err", err))
-			plain(w, http.StatusServiceUnavailable, "not ready")
-			return
-		}
-		plain(w, http.StatusOK, "ready")
+		s.answer(w, check(ctx), "ready")
 	}
+}
+
+func (s *Server) healthy(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		var err error
+		if check != nil {
+			err = check()
+		}
+		s.answer(w, err, "ok")
+	}
+}
+
+// answer says the good word, or "not" it with what may be shown of the reason.
+func (s *Server) answer(w http.ResponseWriter, err error, good string) {
+	if err == nil {
+		plain(w, http.StatusOK, good)
+		return
+	}
+	s.log.Debug("not "+good, slog.Any("err", err))
+	lines := []string{"not " + good}
+	var p *Problem
+	if errors.As(err, &p) {
+		lines = append(lines, p.Shown...)
+	}
+	plain(w, http.StatusServiceUnavailable, strings.Join(lines, "\n"))
 }
 
 func plain(w http.ResponseWriter, code int, text string) {
@@ -195,8 +234,8 @@ a { color: #0b57d0 } code { font-family: ui-monospace, monospace }
 </dl>
 <ul>
 <li><a href="/metrics">Metrics</a> for Prometheus</li>
-<li><a href="/readyz">Ready</a>: whether every region's rows, blobs, keys and policy answer</li>
-<li><a href="/healthz">Healthy</a>: whether the process runs</li>
+<li><a href="/readyz">Ready</a>: whether every region's rows, blobs, keys and policy answer; if not, which does not</li>
+<li><a href="/healthz">Healthy</a>: whether the process can go on, or needs a new start</li>
 </ul>
 </main>
 </body>

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,9 +17,9 @@ import (
 
 const secret = "Geheimnis"
 
-func serve(t *testing.T, ready func(context.Context) error) string {
+func serve(t *testing.T, ready func(context.Context) error, healthy func() error) string {
 	t.Helper()
-	s := New(Options{Ready: ready, Metrics: NewRegistry("v1"), Name: "zrh-1", Version: "v1", GRPC: "127.0.0.1:8443", Jurisdictions: []string{"CH", "US"}})
+	s := New(Options{Ready: ready, Healthy: healthy, Metrics: NewRegistry("v1"), Name: "zrh-1", Version: "v1", GRPC: "127.0.0.1:8443", Jurisdictions: []string{"CH", "US"}})
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,8 @@ func get(t *testing.T, method, url, host string) (int, string, http.Header) {
 
 func TestPaths(t *testing.T) {
 	var state error
-	base := serve(t, func(context.Context) error { return state })
+	base := serve(t, func(context.Context) error { return state }, nil)
+	region := &Problem{Shown: []string{"region ch: rows"}, Err: errors.New(secret)}
 	for _, tt := range []struct {
 		method, path, host string
 		state              error
@@ -67,7 +69,8 @@ func TestPaths(t *testing.T) {
 	}{
 		{"GET", "/healthz", "", errors.New(secret), 200, "ok"},
 		{"GET", "/readyz", "", nil, 200, "ready"},
-		{"GET", "/readyz", "", errors.New(secret), 503, "not ready"},
+		{"GET", "/readyz", "", errors.New(secret), 503, "not ready\n"},
+		{"GET", "/readyz", "", fmt.Errorf("%s: %w", secret, region), 503, "not ready\nregion ch: rows\n"},
 		{"GET", "/metrics", "", nil, 200, `domicile_build_info{goversion="go`},
 		{"GET", "/metrics", "", nil, 200, "process_cpu_seconds_total"},
 		{"GET", "/", "", nil, 200, `<a href="/metrics">Metrics</a>`},
@@ -88,6 +91,18 @@ func TestPaths(t *testing.T) {
 				t.Errorf("%s %s: no %s", tt.method, tt.path, h)
 			}
 		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	var health error
+	base := serve(t, func(context.Context) error { return nil }, func() error { return health })
+	health = &Problem{Shown: []string{"region us: keys"}, Err: errors.New(secret)}
+	if code, body, _ := get(t, "GET", base+"/healthz", ""); code != 503 || body != "not ok\nregion us: keys\n" {
+		t.Errorf("after a stop for good: %d %q", code, body)
+	}
+	if code, body, _ := get(t, "GET", base+"/readyz", ""); code != 200 || body != "ready\n" {
+		t.Errorf("readyz: %d %q", code, body)
 	}
 }
 

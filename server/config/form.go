@@ -133,8 +133,7 @@ func isText(n ast.Node) bool {
 }
 
 func kindOfScalar(n ast.Node) string {
-	switch n.(type) {
-	case *ast.BoolNode:
+	if _, ok := n.(*ast.BoolNode); ok {
 		return "true or false"
 	}
 	return "a number"

@@ -88,7 +88,7 @@ func start(s *setup, log *slog.Logger) (d *daemon, err error) {
 		return d, fmt.Errorf("%w: choose another address with --admin-listen", err)
 	}
 	d.admin = admin.New(admin.Options{
-		Ready: d.ready, Metrics: reg, Name: s.cfg.Gateway.Name, Version: version,
+		Ready: d.ready, Healthy: d.stores.healthy, Metrics: reg, Name: s.cfg.Gateway.Name, Version: version,
 		GRPC: d.grpc.Addr().String(), Jurisdictions: s.cfg.Jurisdictions(), Log: log,
 	})
 	return d, nil
@@ -142,12 +142,22 @@ func newRPC(c *config.Config, g *gateway.Gateway, reg prometheus.Registerer, log
 	})
 }
 
-// ready is what /readyz asks.
+// ready is what /readyz asks. Shown are the regions and which part of each does not
+// answer.
 func (d *daemon) ready(ctx context.Context) error {
 	if d.draining.Load() {
-		return errors.New("stopping")
+		return &admin.Problem{Shown: []string{"stopping"}, Err: errors.New("stopping")}
 	}
-	return d.gateway.Ready(ctx)
+	err := d.gateway.Ready(ctx)
+	var down gateway.NotReady
+	if !errors.As(err, &down) {
+		return err
+	}
+	p := &admin.Problem{Err: err}
+	for _, part := range down {
+		p.Shown = append(p.Shown, fmt.Sprintf("region %s: no answer from its %s", part.Region, part.Part))
+	}
+	return p
 }
 
 // run serves until the context ends or a server fails, then drains: not ready,

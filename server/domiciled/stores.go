@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +21,7 @@ import (
 	"github.com/domicile-project/domicile/residency/store"
 	"github.com/domicile-project/domicile/residency/store/dir"
 	"github.com/domicile-project/domicile/residency/store/pebble"
+	"github.com/domicile-project/domicile/server/admin"
 	"github.com/domicile-project/domicile/server/config"
 )
 
@@ -30,6 +34,9 @@ type stores struct {
 	log     *slog.Logger
 	seconds *prometheus.HistogramVec
 	closers []func() error
+
+	mu      sync.Mutex
+	stopped []string // the engines that have stopped for good
 }
 
 // openStores opens every region's stores and the directory. After an error
@@ -160,18 +167,39 @@ func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster,
 	return gateway.Cluster{Name: cl.Name, Rows: db, Outbox: db, Blobs: timed}, nil
 }
 
-// watch says once when an engine has stopped for good. The region then is
-// unavailable, and readiness says so, until the process is started again.
+// watch notes when an engine has stopped for good. The region then is unavailable
+// until the process is started again: readiness says so, and health, for the supervisor.
 func (s *stores) watch(what, region string, failed <-chan struct{}) {
 	stop := make(chan struct{})
 	s.closers = append(s.closers, func() error { close(stop); return nil })
 	go func() {
 		select {
 		case <-failed:
+			s.fail(what, region)
 			s.log.Error("a store has stopped for good; start the gateway again", slog.String("store", what), slog.String("region", region))
 		case <-stop:
 		}
 	}()
+}
+
+func (s *stores) fail(what, region string) {
+	text := fmt.Sprintf("the %s store has stopped for good: start the gateway again", what)
+	if region != "" {
+		text = fmt.Sprintf("region %s: %s", region, text)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = append(s.stopped, text)
+}
+
+// healthy is what /healthz asks.
+func (s *stores) healthy() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.stopped) == 0 {
+		return nil
+	}
+	return &admin.Problem{Shown: slices.Clone(s.stopped), Err: errors.New(strings.Join(s.stopped, "; "))}
 }
 
 // close closes everything, the last opened first.
