@@ -4,6 +4,7 @@
 //
 //	bench -bin bin -out bench.json            everything, some ten minutes
 //	bench -bin bin -lines calls -rounds 3     a part
+//	bench -bin bin -lines calls -earlier DIR  what a change to the gateway gained
 //	bench -bin bin -quick                     a few seconds; the numbers mean nothing
 //
 // The gateway runs as it is shipped: mutual TLS, every check, the decision, the
@@ -21,6 +22,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -41,7 +43,9 @@ type bench struct {
 	bin     string        // where the programs are
 	dir     string        // where the gateways keep their data during the run
 	parts   []string      // which parts to run
-	only    string        // the one work to measure; "" = all
+	only    string        // the works to measure, separated by commas; "" = all
+	callers string        // how many callers at once the unary calls are measured with, likewise
+	earlier string        // where an earlier domiciled is, measured in the peer's place; "" = none
 	rounds  int           // per line
 	seconds time.Duration // measured per round
 	large   int           // records of the large gateway
@@ -76,7 +80,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	flags.StringVar(&b.bin, "bin", "bin", "where domiciled and peer are")
 	flags.StringVar(&file, "out", "", "the file to write the result to")
 	flags.StringVar(&lines, "lines", "calls,drives,streams,scale", "which parts to run")
-	flags.StringVar(&b.only, "work", "", "measure this work only, for example GetRecord")
+	flags.StringVar(&b.only, "work", "", "measure these works only, for example GetRecord,PutRecord")
+	flags.StringVar(&b.callers, "callers", "1,16,64", "how many callers at once the unary calls are measured with")
+	flags.StringVar(&b.earlier, "earlier", "", "measure the unary calls against the domiciled of this folder, not against the peer")
 	flags.IntVar(&b.rounds, "rounds", 5, "rounds per line")
 	flags.DurationVar(&b.seconds, "seconds", 2*time.Second, "how long each round is measured")
 	flags.IntVar(&b.large, "large", 1_000_000, "records of the large gateway, in whole thousands")
@@ -127,7 +133,12 @@ type contender struct {
 
 // gateway starts a gateway with an empty folder and makes the objects of a shape.
 func (b *bench) gateway(ctx context.Context, name string, s shape) (contender, error) {
-	g, err := startGateway(ctx, b.bin, filepath.Join(b.dir, name))
+	return b.gatewayOf(ctx, b.bin, name, s)
+}
+
+// gatewayOf is gateway with the domiciled of a folder.
+func (b *bench) gatewayOf(ctx context.Context, bin, name string, s shape) (contender, error) {
+	g, err := startGateway(ctx, bin, filepath.Join(b.dir, name))
 	if err != nil {
 		return contender{}, err
 	}
@@ -142,7 +153,7 @@ func (b *bench) gateway(ctx context.Context, name string, s shape) (contender, e
 
 // compare measures a line's work on two servers in turns and prints what it found.
 func (b *bench) compare(ctx context.Context, l line, own, other contender, quantities ...quantity) error {
-	if b.only != "" && b.only != l.Work {
+	if b.only != "" && !slices.Contains(strings.Split(b.only, ","), l.Work) {
 		return nil
 	}
 	var owns, others []sample
@@ -186,20 +197,34 @@ func (b *bench) calls(ctx context.Context) error {
 		return err
 	}
 	defer g.stop()
-	peer, err := startPeer(ctx, b.bin)
+	other, against, err := b.other(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer peer.stop()
+	defer other.stop()
 	for _, work := range []string{"GetRecord", "PutRecord", "CheckTransfer", "GrantConsent"} {
-		for _, callers := range []int{1, 16, 64} {
-			l := line{Work: work, Callers: callers, Against: "bare gRPC without TLS", Goal: goal(work, callers)}
-			if err := b.compare(ctx, l, g, contender{peer, s}, cpuPerCall, rate); err != nil {
+		for _, text := range strings.Split(b.callers, ",") {
+			callers, err := strconv.Atoi(text)
+			if err != nil || callers < 1 {
+				return fmt.Errorf("%q callers: want numbers from 1 on, separated by commas", text)
+			}
+			l := line{Work: work, Callers: callers, Against: against, Goal: goal(work, callers)}
+			if err := b.compare(ctx, l, g, other, cpuPerCall, rate); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// other starts what the unary calls are compared with.
+func (b *bench) other(ctx context.Context, s shape) (other contender, against string, err error) {
+	if b.earlier != "" {
+		other, err = b.gatewayOf(ctx, b.earlier, "earlier", s)
+		return other, "the gateway of " + b.earlier, err
+	}
+	peer, err := startPeer(ctx, b.bin)
+	return contender{peer, s}, "bare gRPC without TLS", err
 }
 
 // goal says what the CPU ratio of a call should be; "" = not stated.
