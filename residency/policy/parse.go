@@ -63,7 +63,7 @@ type clause struct {
 
 func (r *reader) policy(root ast.Node) {
 	f := r.fields(root, "the file", "version", "effective", "jurisdiction", "controller", "consent_months",
-		"minimum_age", "clauses", "placement", "rules", "otherwise", "invariants")
+		"minimum_age", "voids", "clauses", "placement", "rules", "otherwise", "invariants")
 	r.need(root, f, "the file", "version", "effective", "jurisdiction", "controller", "consent_months",
 		"clauses", "placement", "rules", "otherwise", "invariants")
 	if r.err != nil {
@@ -71,6 +71,7 @@ func (r *reader) policy(root ast.Node) {
 	}
 	r.heading(f)
 	r.declare(f["clauses"])
+	r.p.voids = r.consentKinds(f["voids"])
 	r.placements(f["placement"])
 	r.ruleList(f["rules"])
 	r.otherwise(f["otherwise"])

@@ -31,6 +31,7 @@ type Policy struct {
 	rules     []rule
 	placement []placementRule
 	promises  []promise
+	voids     uint8 // the kinds of consents that no longer hold, a bit each
 }
 
 // File gives the policy's file, byte for byte. The caller must not change it.

@@ -48,6 +48,7 @@ const (
 type table struct {
 	cells    []uint16
 	verdicts []verdict
+	resting  resting                  // which cells rest on which consents
 	sizes    cell                     // how many values each dimension has
 	named    []residency.Jurisdiction // the jurisdictions that the rules name, in the order of their places
 	place    [letters * letters]uint8 // the place of each jurisdiction, by its two letters
@@ -76,6 +77,7 @@ const maxVerdicts = 4096
 func compile(rules []rule, home residency.Jurisdiction, named []residency.Jurisdiction) table {
 	t := table{sizes: sizesOf(len(named)), named: named}
 	t.place = placesOf(home, named)
+	t.resting = newResting(t.sizes[byPlace])
 	byValue := valueSets(rules, t.sizes)
 	known := make(map[ruleSet]uint16)
 	numbers := make(map[verdict]uint16)
@@ -92,6 +94,7 @@ func compile(rules []rule, home residency.Jurisdiction, named []residency.Jurisd
 			n = t.number(judge(set.of(rules)), numbers)
 			known[set] = n
 		}
+		t.rest(c, int32(len(t.cells)), &t.verdicts[n])
 		t.cells = append(t.cells, n)
 	})
 	if len(t.verdicts) > maxVerdicts {
