@@ -91,6 +91,8 @@ type Entry struct {
 	Result residency.Kind // what the call gave in the end; OK = success
 	Bytes  uint64         // how many bytes of data it carried
 	End    StreamEnd      // how the stream ended; NotEnded unless Phase is Ended
+
+	Recipient []byte // the pseudonym of the recipient whom the call is about, 16 bytes; nil when there is none or it is unknown
 }
 
 // MaxVia is how many gateways an entry names at the most.

@@ -49,6 +49,7 @@ type vector struct {
 		Result        residency.Kind         `json:"result"`
 		Bytes         uint64                 `json:"bytes"`
 		End           audit.StreamEnd        `json:"end"`
+		Recipient     string                 `json:"recipient"`
 	} `json:"entry"`
 	Encoded string `json:"encoded"`
 }
@@ -72,6 +73,9 @@ func (v *vector) entry(t testing.TB) audit.Entry {
 	}
 	if in.Object != "" {
 		e.Object = unhex(t, in.Object)
+	}
+	if in.Recipient != "" {
+		e.Recipient = unhex(t, in.Recipient)
 	}
 	for _, j := range in.Via {
 		e.Via = append(e.Via, code(j))
@@ -160,6 +164,9 @@ func drawEntry(t *rapid.T) audit.Entry {
 	if rapid.Bool().Draw(t, "object") {
 		e.Object = rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "object")
 	}
+	if rapid.Bool().Draw(t, "disclosed") {
+		e.Recipient = rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "recipient")
+	}
 	if via := rapid.SliceOfN(jurisdiction, 0, audit.MaxVia).Draw(t, "via"); len(via) > 0 {
 		e.Via = via
 	}
@@ -213,6 +220,7 @@ func longest() audit.Entry {
 		Missing: 1<<residency.NumRequirements - 1, Clause: text, PolicyVersion: text, PolicyDigest: "sha256:" + hex32 + hex32,
 		Controller: text, ConsentID: text, OrderID: text, From: zz, To: zz, Action: 1, DataClass: 1, Purpose: 1,
 		Via: []residency.Jurisdiction{zz, zz, zz, zz, zz, zz, zz, zz}, Result: 1, Bytes: 1<<64 - 1, End: audit.Unknown,
+		Recipient: make([]byte, 16),
 	}
 }
 
@@ -256,6 +264,8 @@ func TestRefusals(t *testing.T) {
 		"subject of 16 bytes":        func(e *audit.Entry) { e.Subject = "0123456789abcdef" },
 		"object of 15 bytes":         func(e *audit.Entry) { e.Object = e.Object[1:] },
 		"object by name":             func(e *audit.Entry) { e.Object = []byte(canary) },
+		"recipient of 17 bytes":      func(e *audit.Entry) { e.Recipient = make([]byte, 17) },
+		"recipient by name":          func(e *audit.Entry) { e.Recipient = []byte(canary) },
 		"unknown reason":             func(e *audit.Entry) { e.Reason = residency.NumKinds },
 		"unknown requirement":        func(e *audit.Entry) { e.Missing = 1 << residency.NumRequirements },
 		"long clause":                func(e *audit.Entry) { e.Clause = long },
@@ -301,9 +311,10 @@ func TestOneForm(t *testing.T) {
 	noPlace.Place = 0
 	for name, other := range map[string][]byte{
 		"no place":          noPlace.Append(nil),
-		"an unknown field":  append(bytes.Clone(b), 30, 1, 1),
+		"an unknown field":  append(bytes.Clone(b), 31, 1, 1),
 		"an explicit zero":  append(bytes.Clone(b), 29, 1, 0),
 		"an empty field":    append(bytes.Clone(b), 29, 0),
+		"no recipient":      append(bytes.Clone(b), 30, 0),
 		"a field twice":     append(bytes.Clone(b), 28, 1, 1),
 		"allowed, sort of":  bytes.Replace(b, []byte{12, 1, 1}, []byte{12, 1, 2}, 1),
 		"another version":   append([]byte{2}, b[1:]...),
@@ -331,6 +342,7 @@ func TestNoPersonalField(t *testing.T) {
 		"From": "residency.Jurisdiction", "To": "residency.Jurisdiction", "Action": "residency.Action",
 		"DataClass": "residency.DataClass", "Purpose": "residency.Purpose", "Via": "[]residency.Jurisdiction",
 		"Result": "residency.Kind", "Bytes": "uint64", "End": "audit.StreamEnd",
+		"Recipient": "[]uint8", // a pseudonym
 	}
 	typ := reflect.TypeFor[audit.Entry]()
 	for f := range typ.Fields() {

@@ -16,8 +16,8 @@ import (
 // ErrMalformed is what every error of Parse and Validate wraps.
 var ErrMalformed = errors.New("malformed audit entry")
 
-// entryVersion is the first byte of an entry. It changes when a field's meaning does,
-// and when a field is added: an entry that is not understood is not shown as if it were.
+// entryVersion is the first byte of an entry. It changes when a field's meaning does. A
+// field may be added without: a reader that does not know it refuses the entry.
 const entryVersion = 1
 
 // The tags of the fields, in the order of Entry's. They are never reused.
@@ -51,6 +51,7 @@ const (
 	tagResult        = 27
 	tagBytes         = 28
 	tagEnd           = 29
+	tagRecipient     = 30
 )
 
 const (
@@ -100,13 +101,14 @@ func (e *Entry) Append(dst []byte) []byte {
 	w.Uint(tagResult, uint64(e.Result))
 	w.Uint(tagBytes, e.Bytes)
 	w.Uint(tagEnd, uint64(e.End))
+	w.Bytes(tagRecipient, e.Recipient)
 	return w.Encoded()
 }
 
 // MaxEncoded is the length in bytes that no valid entry exceeds: the version,
-// eight texts, a region, four identifiers, a digest, twelve integers and the
+// eight texts, a region, five identifiers, a digest, twelve integers and the
 // jurisdictions, each with its tag and length.
-const MaxEncoded = 1 + 8*(maxText+3) + 34 + 4*18 + 34 + 12*12 + (2+MaxVia)*4
+const MaxEncoded = 1 + 8*(maxText+3) + 34 + 5*18 + 34 + 12*12 + (2+MaxVia)*4
 
 // malformed is the value that marks an identifier without its form: of a length that none has.
 var malformed = []byte{0}
@@ -258,6 +260,8 @@ func (r *reader) field(e *Entry) {
 		e.Bytes = r.d.Uint()
 	case tagEnd:
 		e.End = StreamEnd(r.d.Uint8())
+	case tagRecipient:
+		e.Recipient = bytes.Clone(r.exactly(pseudonymSize))
 	default:
 		r.decisionField(e)
 	}
@@ -357,6 +361,8 @@ func (e *Entry) checkForms() error {
 		return errors.New("field Subject is not of 32 hexadecimal digits in lower case")
 	case len(e.Object) != 0 && len(e.Object) != pseudonymSize:
 		return errors.New("field Object has not 16 bytes")
+	case len(e.Recipient) != 0 && len(e.Recipient) != pseudonymSize:
+		return errors.New("field Recipient has not 16 bytes")
 	case e.PolicyDigest != "" && !(strings.HasPrefix(e.PolicyDigest, digestPrefix) && decodeHex(digest[:], e.PolicyDigest[len(digestPrefix):])):
 		return errors.New("field PolicyDigest is not sha256: and 64 hexadecimal digits in lower case")
 	case regionErr != nil:
