@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -53,14 +55,26 @@ func mainCode() int {
 // flags are the command line.
 type flags struct {
 	Config      string           `help:"Configuration file. Without one the embedded default serves both regions from the data folder." placeholder:"FILE" type:"existingfile" env:"DOMICILE_CONFIG"`
-	Data        string           `help:"Data folder of the embedded default." default:"./data" placeholder:"DIR" env:"DOMICILE_DATA"`
+	Data        string           `help:"Data folder of the embedded default; not with --config (default ./data)." default:"./data" placeholder:"DIR" env:"DOMICILE_DATA"`
 	Listen      string           `help:"gRPC address, in place of the configured one; port 0 picks a free one." placeholder:"HOST:PORT"`
 	AdminListen string           `help:"Admin HTTP address, in place of the configured one; loopback only." placeholder:"HOST:PORT"`
 	Check       bool             `help:"Validate the configuration and exit."`
 	PrintConfig bool             `help:"Print the effective configuration, without secrets, and exit."`
-	LogLevel    slog.Level       `help:"Least level that is logged: debug, info, warn or error." default:"info" env:"DOMICILE_LOG_LEVEL"`
-	LogFormat   string           `help:"Log format: text or json." enum:"text,json" default:"text" env:"DOMICILE_LOG_FORMAT"`
+	LogLevel    logLevel         `help:"Least level that is logged: debug, info, warn or error (default info)." default:"info" placeholder:"LEVEL" env:"DOMICILE_LOG_LEVEL"`
+	LogFormat   string           `help:"Log format: text or json (default text)." enum:"text,json" default:"text" env:"DOMICILE_LOG_FORMAT"`
 	Version     kong.VersionFlag `help:"Print the version and exit."`
+}
+
+// logLevel is a level of the log.
+type logLevel struct{ slog.Level }
+
+// UnmarshalText reads a level's name, in any letter case.
+func (l *logLevel) UnmarshalText(text []byte) error {
+	switch name := strings.ToLower(string(text)); name {
+	case "debug", "info", "warn", "error":
+		return l.Level.UnmarshalText([]byte(name))
+	}
+	return errors.New("want debug, info, warn or error")
 }
 
 // usageError is a command line or configuration that is wrong.
@@ -97,10 +111,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return fmt.Errorf("flags: %w", err)
 	}
-	if _, err := parser.Parse(args); err != nil {
+	line, err := parser.Parse(args)
+	if err == nil && f.Config != "" && given(line, "data") {
+		err = errors.New("--data is the embedded default's: with --config the file says where data is; give one of the two")
+	}
+	if err != nil {
 		return &usageError{fmt.Errorf("%w (see domiciled --help)", err)}
 	}
-	return serve(ctx, &f, stdout, newLogger(stderr, f.LogLevel, f.LogFormat))
+	log := newLogger(stderr, f.LogLevel.Level, f.LogFormat)
+	if f.Config != "" && os.Getenv("DOMICILE_DATA") != "" { // often set for the command line, so no mistake
+		log.Warn("DOMICILE_DATA is not used: the configuration file says where data is")
+	}
+	return serve(ctx, &f, stdout, log)
+}
+
+// given reports whether a flag is on the command line, as opposed to the environment.
+func given(line *kong.Context, flag string) bool {
+	return slices.ContainsFunc(line.Path, func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Name == flag })
 }
 
 // newLogger makes the process's log: nothing reaches it but through the redaction.

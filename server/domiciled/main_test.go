@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +66,10 @@ func launch(t *testing.T, data string, args ...string) *process {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	p := &process{t: t, data: data, stop: stop, done: make(chan error, 1)}
-	args = append([]string{"--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-level", "debug"}, args...)
+	args = append([]string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-level", "debug"}, args...)
+	if !slices.Contains(args, "--config") {
+		args = append(args, "--data", data)
+	}
 	go func() { p.done <- run(ctx, args, &p.stdout, &p.stderr) }()
 	t.Cleanup(func() {
 		if err := p.end(); err != nil {
@@ -259,6 +263,11 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{[]string{"--version"}, version, ""},
 		{[]string{"--help"}, "--print-config", ""},
+		{[]string{"--help"}, "(default ./data)", ""},
+		{[]string{"--config", "../config/example.yaml", "--data", "/nonexistent", "--print-config"}, "", "give one of the two"},
+		{[]string{"--data=/nonexistent", "--check", "--config=../config/example.yaml"}, "", "give one of the two"},
+		{[]string{"--log-level", "loud"}, "", "--log-level: want debug, info, warn or error"},
+		{[]string{"--log-level", "WARN", "--check"}, "the configuration is valid", ""},
 		{[]string{"--check", "--data", "/nonexistent"}, "the configuration is valid", ""},
 		{[]string{"--print-config", "--data", "/nonexistent"}, "directory: pebble:/nonexistent/directory", ""},
 		{[]string{"--check", "--listen", "0.0.0.0:8443"}, "", "plaintext of CH and US would exist"},
@@ -279,6 +288,47 @@ func TestCommandLine(t *testing.T) {
 	}
 	if _, err := os.Stat("/nonexistent"); err == nil {
 		t.Error("a check made a folder")
+	}
+}
+
+// A data folder in the environment, where the command line finds it too, is told to be unused.
+func TestDataInTheEnvironment(t *testing.T) {
+	t.Setenv("DOMICILE_DATA", "/nonexistent")
+	var stdout, stderr output
+	if err := run(t.Context(), []string{"--config", "../config/example.yaml", "--print-config"}, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(stderr.String(), "DOMICILE_DATA is not used") {
+		t.Errorf("the log: %s", stderr.String())
+	}
+}
+
+// Everything that a check finds is told at once: the policies of every region, and the certificates.
+func TestCheckTellsEverything(t *testing.T) {
+	text, err := os.ReadFile("../config/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "domicile.yaml")
+	two := strings.Replace(string(text), "ch-2012-05-02.yaml", "ch-nowhere.yaml", 1)
+	two = strings.Replace(two, "\ndirectory:", `
+  us:
+    jurisdiction: US
+    controller: CloudSigma Inc
+    policies: [us-nowhere.yaml]
+    keys: "file:/var/lib/domicile-keys/us"
+    clusters: [{name: nyc-1, location: US, owner: CloudSigma Inc, rows: "pebble:/var/lib/domicile/us/rows", blobs: "file:/var/lib/domicile/us/blobs"}]
+
+directory:`, 1)
+	two = strings.Replace(two, "0.0.0.0:8443", "127.0.0.1:8443", 1)
+	if err := os.WriteFile(file, []byte(two), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = run(t.Context(), []string{"--check", "--config", file}, io.Discard, io.Discard)
+	for _, want := range []string{"regions.ch.policies[0]", "regions.us.policies[0]", "/etc/domicile/tls/server.crt"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("not told: %s\n%v", want, err)
+		}
 	}
 }
 

@@ -79,15 +79,17 @@ func check(f *flags, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var problems []error
 	for _, name := range regionNames(s.cfg) {
-		if _, err := s.cfg.LoadPolicies(name); err != nil {
-			return &usageError{err}
-		}
+		_, err := s.cfg.LoadPolicies(name)
+		problems = append(problems, err)
 	}
 	if f.Config != "" {
-		if _, err := rpc.NewCredentials(s.cfg.TLS, nil); err != nil {
-			return &usageError{err}
-		}
+		_, err := rpc.NewCredentials(s.cfg.TLS, nil)
+		problems = append(problems, err)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return &usageError{err}
 	}
 	_, err = fmt.Fprintln(stdout, "the configuration is valid")
 	return err
