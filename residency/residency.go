@@ -232,7 +232,7 @@ type Decision struct {
 	PolicyDigest  string // "sha256:" and hex
 	Controller    string // the legal entity that controls the data
 	ConsentID     string // the consent relied on or, when refused, the one that no longer holds
-	OrderID       string // the legal order relied on
+	OrderID       string // the legal order, abuse case or granted request relied on
 	From          Jurisdiction
 	To            Jurisdiction
 	Action        Action

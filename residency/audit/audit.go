@@ -80,7 +80,7 @@ type Entry struct {
 	PolicyDigest  string // "sha256:" and 64 hexadecimal digits in lower case; "" when there was no policy
 	Controller    string // the legal entity that controls the data
 	ConsentID     string // the consent relied on or, when refused, the one that no longer holds
-	OrderID       string // the legal order relied on
+	OrderID       string // the legal order, abuse case or granted request relied on
 	From          residency.Jurisdiction
 	To            residency.Jurisdiction
 	Action        residency.Action

@@ -34,8 +34,9 @@ var defaultReasons = [residency.NumRequirements]residency.Kind{
 var byConsent = residency.Set(residency.RequireConsent, residency.RequireAgreement, residency.RequireOptIn,
 	residency.RequireParentalConsent, residency.RequirePermission)
 
-// byOrder are the requirements whose reference a decision names as its OrderID.
-var byOrder = residency.Set(residency.RequireLegalOrder)
+// byOrder are the requirements whose reference a decision names as its OrderID:
+// an order, and what somebody approved in its stead.
+var byOrder = residency.Set(residency.RequireLegalOrder, residency.RequireAbuseCase, residency.RequireInformalGrant)
 
 // Requirements gives what a query's cell asks for: the facts that Decide looks
 // at, and no others. It is empty for what is denied or permitted outright. It does not allocate.
@@ -49,7 +50,7 @@ func (p *Policy) Requirements(q Query) residency.Requirements { return p.find(q)
 // it had to meet, or of the rule that permits it outright. A finding of that requirement that names a
 // clause of its own is cited instead of the rule's.
 //
-// ConsentID is the first consent relied on; OrderID the legal order relied on. In a refusal they are what the
+// ConsentID is the first consent relied on; OrderID the legal order, abuse case or granted request relied on. In a refusal they are what the
 // deciding requirement was looked up under: the consent or order that no longer holds.
 //
 // A query with an unset or unknown value is denied with BadRequest and no

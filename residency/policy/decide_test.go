@@ -122,6 +122,15 @@ func TestDecideReferences(t *testing.T) {
 	if d := p.Decide(order, meeting(p.Requirements(order))); !d.Allow || d.OrderID != "legal-order" || d.ConsentID != "" {
 		t.Errorf("an order: got %+v", d)
 	}
+	watch := Query{Action: residency.Inspect, DataClass: residency.VirtualDriveData, Purpose: residency.FraudPrevention}
+	if d := p.Decide(watch, meeting(p.Requirements(watch))); !d.Allow || d.OrderID != "abuse-case" || d.ConsentID != "" {
+		t.Errorf("an abuse case: got %+v", d)
+	}
+	grant := Query{Action: residency.Disclose, DataClass: residency.PersonalInformation, Purpose: residency.FraudPrevention, Recipient: residency.PublicAuthority}
+	american := shippedPolicies(t)["US"]
+	if d := american.Decide(grant, meeting(american.Requirements(grant))); !d.Allow || d.OrderID != "informal-grant" || d.ConsentID != "" {
+		t.Errorf("a granted request: got %+v", d)
+	}
 }
 
 // TestDecideFindingClause: a finding may name the clause that asks in its case,

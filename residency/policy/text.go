@@ -59,11 +59,22 @@ func DecisionText(d residency.Decision) string {
 func reliance(d residency.Decision) string {
 	switch {
 	case d.ConsentID != "" && d.OrderID != "":
-		return " by a recorded consent and a legal order"
+		return " by a recorded consent and " + authority(d)
 	case d.ConsentID != "":
 		return " by a recorded consent"
 	case d.OrderID != "":
-		return " by a legal order"
+		return " by " + authority(d)
 	}
 	return ""
+}
+
+// authority says what an OrderID names.
+func authority(d residency.Decision) string {
+	switch {
+	case d.Action == residency.Inspect:
+		return "an approved abuse case"
+	case d.Purpose != residency.LegalObligation:
+		return "a granted request"
+	}
+	return "a legal order"
 }

@@ -659,7 +659,8 @@ type Decision struct {
 	// The consent that the access relied on or, when refused, the one that no
 	// longer holds; empty when none.
 	ConsentId string `protobuf:"bytes,8,opt,name=consent_id,json=consentId,proto3" json:"consent_id,omitempty"`
-	// The legal order that the access relied on; empty when none.
+	// The legal order that the access relied on, or the abuse case or granted
+	// request in its stead; empty when none.
 	OrderId string `protobuf:"bytes,9,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// The jurisdiction that the data is homed in (ISO 3166-1 alpha-2).
 	FromJurisdiction string `protobuf:"bytes,10,opt,name=from_jurisdiction,json=fromJurisdiction,proto3" json:"from_jurisdiction,omitempty"`
