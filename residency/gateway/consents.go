@@ -65,6 +65,7 @@ func (t *txn) consentsOf(scope store.ID) ([]consent.Consent, error) {
 		if c, _, failed = openConsent(keys, id, sealed); failed != nil {
 			return false
 		}
+		t.revise(&c)
 		list = append(list, c)
 		t.work++
 		return len(list) < maxConsents
@@ -316,7 +317,9 @@ func (t *txn) readConsent(consentID string) (consent.Consent, uint64, error) {
 	if err != nil {
 		return consent.Consent{}, 0, err
 	}
-	return openConsent(keys, row, sealed)
+	c, version, err := openConsent(keys, row, sealed)
+	t.revise(&c)
+	return c, version, err
 }
 
 // GetConsent gives one consent.

@@ -13,7 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,6 +62,8 @@ type Region struct {
 	Policies     []*policy.Policy // every version, one of them in force
 	Vault        *seal.Vault
 	Clusters     []Cluster // one or more; new tenants go to the first
+
+	behind *atomic.Bool // a version is in force that is not among Policies
 }
 
 // Cluster is a storage cluster of a region.
@@ -139,6 +143,10 @@ func New(cfg Config) (*Gateway, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg.Regions = slices.Clone(cfg.Regions)
+	for i := range cfg.Regions {
+		cfg.Regions[i].Policies, cfg.Regions[i].behind = byEffect(cfg.Regions[i].Policies), new(atomic.Bool)
+	}
 	g := &Gateway{cfg: cfg, limits: limits, log: cfg.Log, elapsed: cfg.Elapsed, metrics: newMetrics(cfg.Metrics)}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
@@ -207,6 +215,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		for j := range region.Clusters {
 			cluster := &region.Clusters[j]
 			wg.Go(func() { every(ctx, g.limits.Lease/3, func() { g.keeper.renewIn(ctx, cluster.Rows) }) })
+			wg.Go(func() { every(ctx, policiesEvery, func() { g.watchPolicies(ctx, region, cluster) }) })
 			wg.Go(func() { every(ctx, sweepEvery, func() { g.sweepIn(ctx, region, cluster) }) })
 		}
 	}

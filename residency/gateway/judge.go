@@ -22,7 +22,7 @@ type refusal struct {
 // judge decides, in the order in which reasons apply: the border before
 // anything is looked up, then the tenant, then what the policy requires.
 func (t *txn) judge() error {
-	if t.policy = policy.Active(t.home.region.Policies, t.now); t.policy == nil {
+	if t.policy = t.home.region.inForce(t.now); t.policy == nil {
 		return residency.E(t.a.op, residency.PolicyUnavailable, fmt.Errorf("no policy of region %s is in force", t.home.region.Name))
 	}
 	legs := t.legs()

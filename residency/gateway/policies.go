@@ -13,7 +13,7 @@ import (
 )
 
 func (g *Gateway) activePolicy(r *Region, now time.Time) (*policy.Policy, error) {
-	if p := policy.Active(r.Policies, now); p != nil {
+	if p := r.inForce(now); p != nil {
 		return p, nil
 	}
 	return nil, residency.E("gateway.activePolicy", residency.PolicyUnavailable, fmt.Errorf("no policy of region %s is in force", r.Name))

@@ -10,7 +10,6 @@ import (
 
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/audit"
-	"github.com/domicile-project/domicile/residency/policy"
 	"github.com/domicile-project/domicile/residency/store"
 )
 
@@ -192,7 +191,7 @@ func (t *txn) recordExpiry(task store.Task) error {
 	if err != nil {
 		return err
 	}
-	p := policy.Active(t.home.region.Policies, t.now)
+	p := t.home.region.inForce(t.now)
 	if p == nil {
 		return residency.E(t.a.op, residency.PolicyUnavailable, nil)
 	}

@@ -78,6 +78,9 @@ func start(s *setup, log *slog.Logger) (d *daemon, err error) {
 	if d.gateway, err = newGateway(s.cfg, d.stores, reg, log); err != nil {
 		return d, err
 	}
+	if err = d.gateway.Prepare(context.Background()); err != nil {
+		return d, err
+	}
 	if d.rpc, err = newRPC(s.cfg, d.gateway, reg, log); err != nil {
 		return d, err
 	}
