@@ -40,7 +40,10 @@ var arrows = []arrow{
 	{from: "residency", inTests: []string{rapid}},
 	{from: "residency/tlv", inTests: []string{rapid}},
 	{from: "residency/policy", own: []string{"residency"}, others: []string{yaml}, inTests: []string{rapid}},
-	{from: "residency/consent", own: []string{"residency", "residency/tlv"}, inTests: []string{rapid}},
+	{
+		from: "residency/consent", own: []string{"residency", "residency/tlv"},
+		inTests: []string{rapid, "github.com/santhosh-tekuri/jsonschema/v6"},
+	},
 	{
 		from:    "residency/seal",
 		own:     []string{"residency", "residency/tlv", "residency/store"},
