@@ -74,6 +74,7 @@ type Error struct {
 	Violations []Violation   // what is wrong with the request, field by field
 	RetryAfter time.Duration // how long the gateway asks to wait before another attempt; 0 = it does not say
 	Endpoint   string        // for USE_HOME_ENDPOINT: the gateway to call instead
+	TLS        *TLSFailure   // why no secure connection came about, or nil
 
 	status *status.Status
 }
@@ -116,6 +117,9 @@ func (e *Error) GRPCStatus() *status.Status { return e.status }
 // Retryable reports whether the same call may succeed later without anybody
 // doing anything about it.
 func (e *Error) Retryable() bool {
+	if e.TLS != nil {
+		return false
+	}
 	switch e.Code {
 	case codes.Unavailable, codes.ResourceExhausted:
 		return e.Reason != "QUOTA_EXCEEDED"
@@ -203,10 +207,14 @@ func (d details) denied(s *status.Status, decision string) *Denied {
 }
 
 func (d details) failure(s *status.Status, decision string) *Error {
-	return &Error{
+	e := &Error{
 		Code: s.Code(), Reason: d.info.GetReason(), Message: s.Message(), DecisionID: decision,
 		Violations: d.violations, RetryAfter: d.retryAfter, Endpoint: d.info.GetMetadata()["endpoint"], status: s,
 	}
+	if e.Code == codes.Unavailable && d.info == nil {
+		e.TLS = tlsFailure(e.Message)
+	}
+	return e
 }
 
 // neededConsent reads the subject of a CONSENT violation: kind, data class,

@@ -59,7 +59,11 @@ func (c *identityCredentials) ClientHandshake(ctx context.Context, authority str
 	if err != nil {
 		return nil, nil, err
 	}
-	return credentials.NewTLS(config).ClientHandshake(ctx, authority, raw)
+	conn, info, err := credentials.NewTLS(config).ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &telling{Conn: conn, ended: make(chan struct{})}, info, nil
 }
 
 // ServerHandshake fails: these credentials are a client's.

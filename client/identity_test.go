@@ -33,6 +33,8 @@ type authority struct {
 	t    *testing.T
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+
+	until time.Time // when what it issues ends; zero = in an hour
 }
 
 func newAuthority(t *testing.T) *authority {
@@ -51,6 +53,9 @@ func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.
 	}
 	template.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if !a.until.IsZero() {
+		template.NotAfter = a.until
+	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		parent, signer = template, key
@@ -179,26 +184,58 @@ func TestRenewedIdentityIsUsedForTheNextConnection(t *testing.T) {
 	}
 }
 
+// plainText answers every connection with something that is no TLS.
+func plainText(t *testing.T) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			t.Cleanup(func() { c.Close() })
+		}
+	}()
+	return l.Addr().String()
+}
+
 func TestConnectionsThatMustNotStand(t *testing.T) {
 	a, stranger := newAuthority(t), newAuthority(t)
 	address, _ := a.listen(tls.VersionTLS13)
 	old, _ := a.listen(tls.VersionTLS12)
 	id := a.write(t.TempDir(), "app")
+	strange := stranger.write(t.TempDir(), "app")
+	strange.CA = id.CA // so that the gateway is the one that refuses
+	a.until = time.Now().Add(-time.Minute)
+	ended := a.write(t.TempDir(), "app")
 	for _, test := range []struct {
 		name string
 		o    Options
 		says string
+		tls  TLSFailure
 	}{
-		{"TLS 1.2", Options{Address: old, Identity: id}, "protocol version"},
-		{"a gateway of another name", Options{Address: address, Identity: id, ServerName: "other.test"}, "other.test"},
-		{"a gateway of an unknown authority", Options{Address: address, Identity: stranger.write(t.TempDir(), "app")}, "unknown authority"},
+		{"TLS 1.2", Options{Address: old, Identity: id}, "protocol version", TLSFailure{false, TLSProtocol}},
+		{"no TLS", Options{Address: plainText(t), Identity: id}, "does not look like", TLSFailure{false, TLSProtocol}},
+		{"a gateway of another name", Options{Address: address, Identity: id, ServerName: "other.test"}, "other.test", TLSFailure{false, TLSWrongName}},
+		{"a gateway of an unknown authority", Options{Address: address, Identity: stranger.write(t.TempDir(), "app")}, "unknown authority", TLSFailure{false, TLSUnknownAuthority}},
+		{"an identity of an authority unknown there", Options{Address: address, Identity: strange}, "unknown certificate authority", TLSFailure{true, TLSUnknownAuthority}},
+		{"an identity that has ended", Options{Address: address, Identity: ended}, "expired certificate", TLSFailure{true, TLSExpired}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.o.MaxAttempts = 1
 			_, err := dialTest(t, test.o).Records.GetRecord(t.Context(), &residencyv1.GetRecordRequest{})
 			var e *Error
 			if !errors.As(err, &e) || e.Code != codes.Unavailable || !strings.Contains(e.Message, test.says) {
-				t.Errorf("got %v, want UNAVAILABLE that says %q", err, test.says)
+				t.Fatalf("got %v, want UNAVAILABLE that says %q", err, test.says)
+			}
+			if e.TLS == nil || *e.TLS != test.tls || e.Retryable() {
+				t.Errorf("told as %+v (retryable: %v), want %+v", e.TLS, e.Retryable(), test.tls)
 			}
 		})
 	}
