@@ -20,15 +20,27 @@ type Backend interface {
 	policies
 	decisions
 	regions
+	recipients
+	choices
+	orders
+	informalRequests
+	cases
+	disclosures
 }
 
 type tenants interface {
 	RegisterTenant(context.Context, *gateway.Call, gateway.NewTenant) (gateway.Tenant, error)
 	GetTenant(ctx context.Context, call *gateway.Call, tenant string) (gateway.Tenant, error)
 	ListTenants(context.Context, *gateway.Call, residency.Region, gateway.Page) ([]gateway.Tenant, string, error)
+	UpdateTenant(context.Context, *gateway.Call, gateway.UpdateTenant) (gateway.Tenant, error)
+	SuspendTenant(context.Context, *gateway.Call, gateway.ChangeTenant) (gateway.Tenant, error)
+	ResumeTenant(context.Context, *gateway.Call, gateway.ChangeTenant) (gateway.Tenant, error)
+	EraseTenant(context.Context, *gateway.Call, gateway.ChangeTenant) (gateway.Erasure, error)
+	GetErasure(ctx context.Context, call *gateway.Call, tenant, erasure string) (gateway.Erasure, error)
 }
 
 type records interface {
+	subjects
 	PutRecord(context.Context, *gateway.Call, gateway.PutRecord) (gateway.RecordWritten, error)
 	GetRecord(context.Context, *gateway.Call, gateway.GetRecord) (gateway.Record, error)
 	ListRecords(context.Context, *gateway.Call, gateway.ListRecords) ([]gateway.Record, string, error)
@@ -37,7 +49,22 @@ type records interface {
 	DeleteRecord(context.Context, *gateway.Call, gateway.DeleteRecord) error
 }
 
+// subjects are what a person may ask for concerning what is held about them. A
+// nil *Restrictions says that the call came from abroad and is told nothing.
+type subjects interface {
+	RestrictSubject(context.Context, *gateway.Call, gateway.RestrictSubject) (*gateway.Restrictions, error)
+	LiftRestriction(context.Context, *gateway.Call, gateway.RestrictSubject) (*gateway.Restrictions, error)
+	ObjectToCollection(context.Context, *gateway.Call, gateway.SubjectCall) (*gateway.Restrictions, error)
+	WithdrawObjection(context.Context, *gateway.Call, gateway.SubjectCall) (*gateway.Restrictions, error)
+	ReportChild(context.Context, *gateway.Call, gateway.SubjectCall) (gateway.ChildReported, error)
+
+	// ExportSubject hands the file to send piece by piece, each good until send returns.
+	ExportSubject(ctx context.Context, call *gateway.Call, req gateway.SubjectCall, send func(gateway.FilePiece) error) error
+	EraseSubject(context.Context, *gateway.Call, gateway.SubjectCall) (gateway.Erasure, error)
+}
+
 type drives interface {
+	snapshots
 	CreateDrive(context.Context, *gateway.Call, gateway.NewDrive) (gateway.Drive, error)
 	GetDrive(ctx context.Context, call *gateway.Call, tenant, drive string) (gateway.Drive, error)
 	ListDrives(ctx context.Context, call *gateway.Call, tenant string, page gateway.Page) ([]gateway.Drive, string, error)
@@ -50,6 +77,19 @@ type drives interface {
 	// good until send returns.
 	ReadDrive(ctx context.Context, call *gateway.Call, r gateway.ReadDrive, send func([]byte) error) error
 	DeleteDrive(context.Context, *gateway.Call, gateway.DeleteDrive) error
+
+	// InspectDrive hands the data to send, at most 256 KiB at a time, each slice
+	// good until send returns. passing is nil for what is stored.
+	InspectDrive(ctx context.Context, call *gateway.Call, req gateway.InspectDrive, send func(data []byte, passing *gateway.Passing) error) error
+	RestrictDrive(context.Context, *gateway.Call, gateway.RestrictDrive) (gateway.Drive, error)
+	LiftDriveRestriction(context.Context, *gateway.Call, gateway.RestrictDrive) (gateway.Drive, error)
+}
+
+type snapshots interface {
+	SnapshotDrive(context.Context, *gateway.Call, gateway.SnapshotDrive) (gateway.Snapshot, error)
+	ListSnapshots(ctx context.Context, call *gateway.Call, tenant, drive string, page gateway.Page) ([]gateway.Snapshot, string, error)
+	RestoreDrive(context.Context, *gateway.Call, gateway.SnapshotCall) (gateway.Drive, error)
+	DeleteSnapshot(context.Context, *gateway.Call, gateway.SnapshotCall) error
 }
 
 type consents interface {
@@ -57,6 +97,9 @@ type consents interface {
 	GetConsent(ctx context.Context, call *gateway.Call, tenant, consentID string) (gateway.ConsentNow, error)
 	ListConsents(context.Context, *gateway.Call, gateway.ListConsents) ([]gateway.ConsentNow, string, error)
 	WithdrawConsent(context.Context, *gateway.Call, gateway.WithdrawConsent) (gateway.ConsentWithdrawn, error)
+
+	// GetConsentReceipt gives the receipt as a JSON-LD document.
+	GetConsentReceipt(ctx context.Context, call *gateway.Call, tenant, consentID string) ([]byte, error)
 }
 
 type transfers interface {
@@ -76,4 +119,46 @@ type decisions interface {
 
 type regions interface {
 	Regions(context.Context) []gateway.RegionStatus
+}
+
+type recipients interface {
+	RegisterRecipient(context.Context, *gateway.Call, gateway.PutRecipient) (gateway.Recipient, error)
+	UpdateRecipient(context.Context, *gateway.Call, gateway.PutRecipient) (gateway.Recipient, error)
+	ListRecipients(ctx context.Context, call *gateway.Call, tenant string, page gateway.Page) ([]gateway.Recipient, string, error)
+	RevokeRecipient(context.Context, *gateway.Call, gateway.RecipientCall) (gateway.Recipient, error)
+}
+
+// choices are notices and the objections to what they announce.
+type choices interface {
+	GiveNotice(context.Context, *gateway.Call, gateway.GiveNotice) (gateway.Notice, error)
+	RecordObjection(context.Context, *gateway.Call, gateway.RecordObjection) (gateway.Objection, error)
+	LiftObjection(context.Context, *gateway.Call, gateway.GovernanceCall) (gateway.Objection, error)
+}
+
+type orders interface {
+	RecordLegalOrder(context.Context, *gateway.Call, gateway.RecordOrder) (gateway.Order, error)
+	GetLegalOrder(ctx context.Context, call *gateway.Call, tenant, order string) (gateway.Order, error)
+	ApproveLegalOrder(context.Context, *gateway.Call, gateway.GovernanceCall) (gateway.Order, error)
+	RejectLegalOrder(context.Context, *gateway.Call, gateway.GovernanceCall) (gateway.Order, error)
+	RevokeLegalOrder(context.Context, *gateway.Call, gateway.GovernanceCall) (gateway.Order, error)
+	ListLegalOrders(context.Context, *gateway.Call, gateway.ListOrders) ([]gateway.Order, string, error)
+}
+
+type informalRequests interface {
+	RecordInformalRequest(context.Context, *gateway.Call, gateway.RecordInformal) (gateway.Informal, error)
+	ApproveInformalRequest(context.Context, *gateway.Call, gateway.GovernanceCall) (gateway.Informal, error)
+}
+
+type cases interface {
+	OpenAbuseCase(context.Context, *gateway.Call, gateway.OpenCase) (gateway.Case, error)
+	ApproveAbuseCase(context.Context, *gateway.Call, gateway.GovernanceCall) (gateway.Case, error)
+	CloseAbuseCase(context.Context, *gateway.Call, gateway.GovernanceCall) (gateway.Case, error)
+	ListAbuseCases(context.Context, *gateway.Call, gateway.ListCases) ([]gateway.Case, string, error)
+}
+
+type disclosures interface {
+	// Disclose hands what is disclosed to send piece by piece, at most 256 KiB of
+	// a drive at a time, each good until send returns.
+	Disclose(ctx context.Context, call *gateway.Call, req gateway.Disclose, send func(gateway.DisclosePiece) error) error
+	ListDisclosures(context.Context, *gateway.Call, gateway.ListDisclosures) ([]gateway.Disclosure, string, error)
 }

@@ -15,8 +15,8 @@ import (
 // maxDriveData is the most bytes of one drive message, as the protos state it.
 const maxDriveData = 256 << 10
 
-// codec is the ordinary protobuf codec, but for drive data: it writes a
-// driveChunk and reads a driveFrame without building a message in between. What it
+// codec is the ordinary protobuf codec, but for drive data: it writes what
+// is encoded already and reads a driveFrame without building a message in between. What it
 // reads and writes on the wire is the same.
 type codec struct {
 	ordinary encoding.CodecV2
@@ -35,8 +35,8 @@ func newCodec() *codec {
 // Name is that of the codec it stands in for.
 func (c *codec) Name() string { return "proto" }
 
-// driveChunk is a ReadDriveResponse of which only the data is given, encoded.
-type driveChunk struct{ wire mem.BufferSlice }
+// encoded is a message in the form that it has on the wire.
+type encoded struct{ wire mem.BufferSlice }
 
 // chunkOverhead is the most that a tag and a length take.
 const chunkOverhead = 1 + binary.MaxVarintLen32
@@ -44,23 +44,29 @@ const chunkOverhead = 1 + binary.MaxVarintLen32
 // chunkTag is the tag of ReadDriveResponse.data and its wire type.
 const chunkTag = 1<<3 | byte(protowire.BytesType)
 
-// chunk encodes data into a buffer of the pool. That is the only copy on its way
-// to the transport; data is the caller's again when it returns.
-func (c *codec) chunk(data []byte) *driveChunk {
+// encode encodes a message; what it points to is the caller's again when it returns.
+func (c *codec) encode(m proto.Message) (*encoded, error) {
+	wire, err := c.ordinary.Marshal(m)
+	return &encoded{wire}, err
+}
+
+// chunk encodes a ReadDriveResponse of data into a buffer of the pool. That is the
+// only copy on its way to the transport; data is the caller's again when it returns.
+func (c *codec) chunk(data []byte) *encoded {
 	if len(data) == 0 {
-		return &driveChunk{}
+		return &encoded{}
 	}
 	buf := c.pool.Get(len(data) + chunkOverhead)
 	b := append((*buf)[:0], chunkTag)
 	b = binary.AppendUvarint(b, uint64(len(data)))
 	*buf = append(b, data...)
-	return &driveChunk{mem.BufferSlice{mem.NewBuffer(buf, c.pool)}}
+	return &encoded{mem.BufferSlice{mem.NewBuffer(buf, c.pool)}}
 }
 
-// Marshal writes a message. A driveChunk is used up by it.
+// Marshal writes a message. One that is encoded is used up by it.
 func (c *codec) Marshal(v any) (mem.BufferSlice, error) {
-	if chunk, ok := v.(*driveChunk); ok {
-		return chunk.wire, nil
+	if message, ok := v.(*encoded); ok {
+		return message.wire, nil
 	}
 	return c.ordinary.Marshal(v)
 }

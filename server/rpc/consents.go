@@ -10,7 +10,7 @@ import (
 
 // consentService translates ConsentService.
 type consentService struct {
-	residencyv1.UnimplementedConsentServiceServer
+	residencyv1.UnsafeConsentServiceServer
 	backend consents
 }
 
@@ -70,4 +70,16 @@ func (s *consentService) WithdrawConsent(ctx context.Context, req *residencyv1.W
 	return &residencyv1.WithdrawConsentResponse{
 		ConsentId: w.ID, State: residencyv1.ConsentState(w.State), WithdrawTime: timestamp(w.Withdrawn),
 	}, nil
+}
+
+// receiptType is the media type of a consent's receipt.
+const receiptType = "application/ld+json"
+
+// GetConsentReceipt gives a consent's receipt.
+func (s *consentService) GetConsentReceipt(ctx context.Context, req *residencyv1.GetConsentReceiptRequest) (*residencyv1.GetConsentReceiptResponse, error) {
+	receipt, err := s.backend.GetConsentReceipt(ctx, callOf(ctx), req.GetTenantId(), req.GetConsentId())
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.GetConsentReceiptResponse{Receipt: receipt, MediaType: receiptType}, nil
 }

@@ -13,7 +13,7 @@ import (
 
 // driveService translates DriveService.
 type driveService struct {
-	residencyv1.UnimplementedDriveServiceServer
+	residencyv1.UnsafeDriveServiceServer
 	backend drives
 	codec   *codec
 	idle    time.Duration // the longest that a stream waits for its caller
@@ -95,4 +95,88 @@ func (s *driveService) DeleteDrive(ctx context.Context, req *residencyv1.DeleteD
 		return nil, err
 	}
 	return &residencyv1.DeleteDriveResponse{}, nil
+}
+
+// InspectDrive looks into a drive.
+func (s *driveService) InspectDrive(req *residencyv1.InspectDriveRequest, stream grpc.ServerStreamingServer[residencyv1.InspectDriveResponse]) error {
+	ctx := stream.Context()
+	out := send(ctx, stream, s.codec, s.idle)
+	defer out.close()
+	return s.backend.InspectDrive(ctx, callOf(ctx), gateway.InspectDrive{
+		Tenant: req.GetTenantId(), Drive: req.GetDriveId(), Purpose: residency.Purpose(req.GetPurpose()),
+		Offset: req.GetOffset(), Length: req.GetLength(), Case: req.GetCaseId(),
+	}, func(data []byte, passing *gateway.Passing) error {
+		return out.message(&residencyv1.InspectDriveResponse{Data: data, Passing: passingProto(passing)})
+	})
+}
+
+// RestrictDrive takes purposes away from what is on a drive.
+func (s *driveService) RestrictDrive(ctx context.Context, req *residencyv1.RestrictDriveRequest) (*residencyv1.RestrictDriveResponse, error) {
+	out, err := s.backend.RestrictDrive(ctx, callOf(ctx), gateway.RestrictDrive{
+		Tenant: req.GetTenantId(), Drive: req.GetDriveId(), Purposes: purposes(req.GetPurposes()),
+		Expected: expected(req.ExpectedVersion), RequestID: req.GetRequestId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.RestrictDriveResponse{Drive: driveProto(out)}, nil
+}
+
+// LiftDriveRestriction gives purposes back.
+func (s *driveService) LiftDriveRestriction(ctx context.Context, req *residencyv1.LiftDriveRestrictionRequest) (*residencyv1.LiftDriveRestrictionResponse, error) {
+	out, err := s.backend.LiftDriveRestriction(ctx, callOf(ctx), gateway.RestrictDrive{
+		Tenant: req.GetTenantId(), Drive: req.GetDriveId(), Purposes: purposes(req.GetPurposes()),
+		Expected: expected(req.ExpectedVersion), RequestID: req.GetRequestId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.LiftDriveRestrictionResponse{Drive: driveProto(out)}, nil
+}
+
+// SnapshotDrive keeps a drive as it is.
+func (s *driveService) SnapshotDrive(ctx context.Context, req *residencyv1.SnapshotDriveRequest) (*residencyv1.SnapshotDriveResponse, error) {
+	out, err := s.backend.SnapshotDrive(ctx, callOf(ctx), gateway.SnapshotDrive{
+		Tenant: req.GetTenantId(), Drive: req.GetDriveId(), Name: req.GetName(), RequestID: req.GetRequestId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.SnapshotDriveResponse{Snapshot: snapshotProto(out)}, nil
+}
+
+// ListSnapshots lists a drive's snapshots.
+func (s *driveService) ListSnapshots(ctx context.Context, req *residencyv1.ListSnapshotsRequest) (*residencyv1.ListSnapshotsResponse, error) {
+	list, next, err := s.backend.ListSnapshots(ctx, callOf(ctx), req.GetTenantId(), req.GetDriveId(), page(req.GetPageSize(), req.GetPageToken()))
+	if err != nil {
+		return nil, err
+	}
+	out := &residencyv1.ListSnapshotsResponse{NextPageToken: next}
+	for _, snap := range list {
+		out.Snapshots = append(out.Snapshots, snapshotProto(snap))
+	}
+	return out, nil
+}
+
+// RestoreDrive puts a drive back to a snapshot.
+func (s *driveService) RestoreDrive(ctx context.Context, req *residencyv1.RestoreDriveRequest) (*residencyv1.RestoreDriveResponse, error) {
+	out, err := s.backend.RestoreDrive(ctx, callOf(ctx), gateway.SnapshotCall{
+		Tenant: req.GetTenantId(), Drive: req.GetDriveId(), Snapshot: req.GetSnapshotId(),
+		Expected: expected(req.ExpectedVersion), RequestID: req.GetRequestId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.RestoreDriveResponse{Drive: driveProto(out)}, nil
+}
+
+// DeleteSnapshot deletes a snapshot.
+func (s *driveService) DeleteSnapshot(ctx context.Context, req *residencyv1.DeleteSnapshotRequest) (*residencyv1.DeleteSnapshotResponse, error) {
+	err := s.backend.DeleteSnapshot(ctx, callOf(ctx), gateway.SnapshotCall{
+		Tenant: req.GetTenantId(), Drive: req.GetDriveId(), Snapshot: req.GetSnapshotId(), RequestID: req.GetRequestId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.DeleteSnapshotResponse{}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 	"github.com/domicile-project/domicile/residency"
@@ -150,13 +151,13 @@ func (r *receiver) close() {
 	}
 }
 
-// sender hands the data of a drive read to the transport.
+// sender hands messages to the transport, one at a time, and holds no more than one.
 type sender struct {
 	ctx    context.Context
 	codec  *codec
 	idle   time.Duration
 	timer  *time.Timer
-	queue  chan *driveChunk
+	queue  chan *encoded
 	result chan error
 }
 
@@ -164,35 +165,48 @@ type sender struct {
 func send(ctx context.Context, stream grpc.ServerStream, c *codec, idle time.Duration) *sender {
 	s := &sender{
 		ctx: ctx, codec: c, idle: idle, timer: time.NewTimer(idle),
-		queue: make(chan *driveChunk, 1), result: make(chan error, 1),
+		queue: make(chan *encoded, 1), result: make(chan error, 1),
 	}
 	go s.run(stream)
 	return s
 }
 
 func (s *sender) run(stream grpc.ServerStream) {
-	for chunk := range s.queue {
-		s.result <- sendOne(stream, chunk)
+	for message := range s.queue {
+		s.result <- sendOne(stream, message)
 	}
 }
 
 // sendOne hands a message over; a panic on the way becomes its error.
-func sendOne(stream grpc.ServerStream, chunk *driveChunk) (err error) {
+func sendOne(stream grpc.ServerStream, message *encoded) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicError("rpc.send", p)
 		}
 	}()
-	return stream.SendMsg(chunk)
+	return stream.SendMsg(message)
 }
 
-// send copies data and waits until the transport took it: at most the idle time,
-// and while the stream may last. After an error it must not be called again.
-func (s *sender) send(data []byte) error {
+// send sends the data of a drive read, which is the caller's again when it returns.
+func (s *sender) send(data []byte) error { return s.hand(s.codec.chunk(data)) }
+
+// message sends a message; all that it points to is the caller's again when it returns.
+func (s *sender) message(m proto.Message) error {
+	message, err := s.codec.encode(m)
+	if err != nil {
+		return residency.E("rpc.send", residency.Internal, err)
+	}
+	return s.hand(message)
+}
+
+// hand waits until the transport took the message: at most the idle time, and
+// while the stream may last. After an error it must not be called again.
+func (s *sender) hand(message *encoded) error {
 	if err := s.ctx.Err(); err != nil {
+		message.wire.Free()
 		return err
 	}
-	s.queue <- s.codec.chunk(data) // never blocks: the one before was taken
+	s.queue <- message // never blocks: the one before was taken
 	s.timer.Reset(s.idle)
 	select {
 	case err := <-s.result:

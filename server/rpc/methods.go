@@ -30,7 +30,7 @@ type method struct {
 	purpose fieldPath // where it names its purpose; empty = it has none
 
 	streams bool // the client or the server streams
-	carries bool // it streams drive data
+	carries bool // it streams data, for which there is room for so many at once
 	changes bool // a success changes what governs or exists, and is logged
 
 	series *series // what is counted of it
@@ -93,7 +93,7 @@ func newMethod(d protoreflect.MethodDescriptor) (*method, error) {
 	if m.permission, err = config.ParsePermission(access.GetPermission()); err != nil {
 		return nil, fmt.Errorf("its access annotation: %w", err)
 	}
-	m.carries = m.streams && m.class == residency.VirtualDriveData
+	m.carries = m.streams && m.action != residency.Govern
 	m.changes = changesState(m, access.GetPermission())
 	return m, m.roles(d.Input())
 }
@@ -111,9 +111,10 @@ func streamKind(d protoreflect.MethodDescriptor) string {
 }
 
 // changesState tells registrations, erasures and acts of governance from reads
-// and from the writing of data, which is too frequent for a log.
+// and from the writing of data, which is too frequent for a log. A disclosure is
+// one: the tenant's data is then known elsewhere.
 func changesState(m *method, permission string) bool {
-	if strings.HasSuffix(permission, ".read") {
+	if strings.HasSuffix(permission, ".read") || m.action == residency.Inspect {
 		return false
 	}
 	return m.action != residency.Collect || m.class == residency.AccountData

@@ -23,7 +23,7 @@ import (
 var services = []*grpc.ServiceDesc{
 	&residencyv1.TenantService_ServiceDesc, &residencyv1.RecordService_ServiceDesc, &residencyv1.DriveService_ServiceDesc,
 	&residencyv1.ConsentService_ServiceDesc, &residencyv1.TransferService_ServiceDesc, &residencyv1.PolicyService_ServiceDesc,
-	&residencyv1.AuditService_ServiceDesc, &residencyv1.GatewayService_ServiceDesc,
+	&residencyv1.AuditService_ServiceDesc, &residencyv1.GatewayService_ServiceDesc, &residencyv1.DisclosureService_ServiceDesc,
 }
 
 func serviceInfo() map[string]grpc.ServiceInfo {
@@ -51,6 +51,11 @@ func TestMethodTable(t *testing.T) {
 				t.Errorf("%s of %s is not in the table", m.MethodName, s.ServiceName)
 			}
 		}
+		for _, m := range s.Streams {
+			if row := all["/"+s.ServiceName+"/"+m.StreamName]; row == nil || !row.streams || !row.carries {
+				t.Errorf("the stream %s of %s is not in the table, or not as one that carries data", m.StreamName, s.ServiceName)
+			}
+		}
 	}
 	write := all[residencyv1.DriveService_WriteDrive_FullMethodName]
 	if write.tenant.String() != "header.tenant_id" || write.purpose.String() != "header.purpose" || !write.carries || write.kind != "client_stream" {
@@ -70,6 +75,27 @@ func TestMethodTable(t *testing.T) {
 		residencyv1.DriveService_WriteDrive_FullMethodName:        false,
 		residencyv1.ConsentService_ListConsents_FullMethodName:    false,
 		residencyv1.TransferService_CheckTransfer_FullMethodName:  false,
+
+		residencyv1.TenantService_UpdateTenant_FullMethodName:          true,
+		residencyv1.TenantService_SuspendTenant_FullMethodName:         true,
+		residencyv1.TenantService_ResumeTenant_FullMethodName:          true,
+		residencyv1.TenantService_EraseTenant_FullMethodName:           true,
+		residencyv1.TenantService_GetErasure_FullMethodName:            false,
+		residencyv1.RecordService_RestrictSubject_FullMethodName:       true,
+		residencyv1.RecordService_ReportChild_FullMethodName:           true,
+		residencyv1.RecordService_EraseSubject_FullMethodName:          true,
+		residencyv1.RecordService_ExportSubject_FullMethodName:         false,
+		residencyv1.DriveService_InspectDrive_FullMethodName:           false,
+		residencyv1.DriveService_RestrictDrive_FullMethodName:          true,
+		residencyv1.DriveService_RestoreDrive_FullMethodName:           true,
+		residencyv1.DriveService_DeleteSnapshot_FullMethodName:         true,
+		residencyv1.ConsentService_GetConsentReceipt_FullMethodName:    false,
+		residencyv1.DisclosureService_RegisterRecipient_FullMethodName: true,
+		residencyv1.DisclosureService_LiftObjection_FullMethodName:     true,
+		residencyv1.DisclosureService_ApproveLegalOrder_FullMethodName: true,
+		residencyv1.DisclosureService_CloseAbuseCase_FullMethodName:    true,
+		residencyv1.DisclosureService_Disclose_FullMethodName:          true,
+		residencyv1.DisclosureService_ListDisclosures_FullMethodName:   false,
 	} {
 		if all[name].changes != want {
 			t.Errorf("%s: a change is %v, want %v", name, all[name].changes, want)
@@ -230,16 +256,52 @@ func TestEnumerationsAgree(t *testing.T) {
 	check(annotationsv1.DataClass(0).Descriptor(), "DATA_CLASS_", residency.NumDataClasses, func(i int) numbered { return residency.DataClass(i) })
 	check(annotationsv1.Action(0).Descriptor(), "ACTION_", residency.NumActions, func(i int) numbered { return residency.Action(i) })
 
-	for state, want := range map[gateway.TenantState]residencyv1.TenantState{
-		gateway.TenantStateUnspecified: residencyv1.TenantState_TENANT_STATE_UNSPECIFIED,
-		gateway.TenantActive:           residencyv1.TenantState_TENANT_STATE_ACTIVE,
-		gateway.TenantSuspended:        residencyv1.TenantState_TENANT_STATE_SUSPENDED,
-		gateway.TenantRelocating:       residencyv1.TenantState_TENANT_STATE_RELOCATING,
-		gateway.TenantMoved:            residencyv1.TenantState_TENANT_STATE_MOVED,
-		gateway.TenantErasing:          residencyv1.TenantState_TENANT_STATE_ERASING,
+}
+
+// The gateway's own states are numbered as the protos': their constants stand
+// here under the protos' names.
+func TestStatesAgree(t *testing.T) {
+	type states map[string]uint8
+	for d, want := range map[protoreflect.EnumDescriptor]states{
+		residencyv1.TenantState(0).Descriptor(): {
+			"UNSPECIFIED": uint8(gateway.TenantStateUnspecified), "ACTIVE": uint8(gateway.TenantActive), "SUSPENDED": uint8(gateway.TenantSuspended),
+			"RELOCATING": uint8(gateway.TenantRelocating), "MOVED": uint8(gateway.TenantMoved), "ERASING": uint8(gateway.TenantErasing),
+		},
+		residencyv1.ErasureKind(0).Descriptor(): {
+			"UNSPECIFIED": uint8(gateway.ErasureKindUnspecified), "SUBJECT": uint8(gateway.ErasureOfSubject), "TENANT": uint8(gateway.ErasureOfTenant),
+		},
+		residencyv1.ErasureState(0).Descriptor(): {
+			"UNSPECIFIED": uint8(gateway.ErasureStateUnspecified), "PENDING": uint8(gateway.ErasurePending),
+			"SWEEPING": uint8(gateway.ErasureSweeping), "DONE": uint8(gateway.ErasureDone),
+		},
+		residencyv1.RecipientState(0).Descriptor(): {
+			"UNSPECIFIED": uint8(gateway.RecipientStateUnspecified), "ACTIVE": uint8(gateway.RecipientActive), "REVOKED": uint8(gateway.RecipientRevoked),
+		},
+		residencyv1.LegalOrderState(0).Descriptor(): {
+			"UNSPECIFIED": uint8(gateway.OrderStateUnspecified), "RECORDED": uint8(gateway.OrderRecorded), "APPROVED": uint8(gateway.OrderApproved),
+			"REJECTED": uint8(gateway.OrderRejected), "REVOKED": uint8(gateway.OrderRevoked), "EXPIRED": uint8(gateway.OrderExpired),
+		},
+		residencyv1.InformalRequestState(0).Descriptor(): {
+			"UNSPECIFIED": uint8(gateway.InformalStateUnspecified), "RECORDED": uint8(gateway.InformalRecorded),
+			"GRANTED": uint8(gateway.InformalGranted), "EXPIRED": uint8(gateway.InformalExpired),
+		},
+		residencyv1.AbuseCaseState(0).Descriptor(): {
+			"UNSPECIFIED": uint8(gateway.CaseStateUnspecified), "OPEN": uint8(gateway.CaseOpen), "APPROVED": uint8(gateway.CaseApproved),
+			"CLOSED": uint8(gateway.CaseClosed), "EXPIRED": uint8(gateway.CaseExpired),
+		},
+		residencyv1.TransactionStage(0).Descriptor(): {
+			"UNSPECIFIED": uint8(gateway.StageUnspecified), "DUE_DILIGENCE": uint8(gateway.DueDiligence), "ASSET_TRANSFER": uint8(gateway.AssetTransfer),
+		},
 	} {
-		if residencyv1.TenantState(state) != want {
-			t.Errorf("tenant state %d, the proto has %d", state, want)
+		if d.Values().Len() != len(want) {
+			t.Errorf("%s has %d values, the gateway %d", d.FullName(), d.Values().Len(), len(want))
+		}
+		prefix := strings.TrimSuffix(string(d.Values().ByNumber(0).Name()), "UNSPECIFIED")
+		for i := range d.Values().Len() {
+			v := d.Values().Get(i)
+			if n, ok := want[strings.TrimPrefix(string(v.Name()), prefix)]; !ok || int(n) != int(v.Number()) {
+				t.Errorf("%s is %d, for the gateway %d", v.Name(), v.Number(), n)
+			}
 		}
 	}
 }

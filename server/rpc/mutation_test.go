@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -37,7 +38,7 @@ func validRequests() map[string]proto.Message {
 	put.ExpectedVersion = proto.Int64(1)
 	put.RequestId = id
 	evidence := &residencyv1.Evidence{Method: canary, Grantor: canary, NoticeLanguage: "de-CH", NoticeDigest: "sha256:" + strings.Repeat("0", 64)}
-	return map[string]proto.Message{
+	out := map[string]proto.Message{
 		residencyv1.TenantService_RegisterTenant_FullMethodName: &residencyv1.RegisterTenantRequest{TenantId: "acme", Residence: "CH", HomeRegion: "ch", Agreement: evidence, RequestId: id},
 		residencyv1.TenantService_GetTenant_FullMethodName:      &residencyv1.GetTenantRequest{TenantId: "acme"},
 		residencyv1.TenantService_ListTenants_FullMethodName:    &residencyv1.ListTenantsRequest{Region: "ch", PageSize: 10},
@@ -78,6 +79,94 @@ func validRequests() map[string]proto.Message {
 		residencyv1.AuditService_ListDecisions_FullMethodName: &residencyv1.ListDecisionsRequest{TenantId: "acme", PageSize: 5},
 		residencyv1.GatewayService_GetGateway_FullMethodName:  &residencyv1.GetGatewayRequest{},
 		residencyv1.GatewayService_ListRegions_FullMethodName: &residencyv1.ListRegionsRequest{},
+	}
+	maps.Copy(out, governanceRequests(id, evidence))
+	maps.Copy(out, disclosureRequests(id))
+	return out
+}
+
+// governanceRequests are those that change what is held, and how. What they
+// erase and suspend is a tenant and a person of their own.
+func governanceRequests(id string, evidence *residencyv1.Evidence) map[string]proto.Message {
+	taken := []residencyv1.Purpose{residencyv1.Purpose_PURPOSE_CREDIT_RISK}
+	return map[string]proto.Message{
+		residencyv1.TenantService_UpdateTenant_FullMethodName:       &residencyv1.UpdateTenantRequest{TenantId: "acme", Residence: "CH", Agreement: evidence, ExpectedVersion: proto.Int64(1), RequestId: id},
+		residencyv1.TenantService_SuspendTenant_FullMethodName:      &residencyv1.SuspendTenantRequest{TenantId: "doomed", RequestId: id},
+		residencyv1.TenantService_ResumeTenant_FullMethodName:       &residencyv1.ResumeTenantRequest{TenantId: "doomed", RequestId: id},
+		residencyv1.TenantService_EraseTenant_FullMethodName:        &residencyv1.EraseTenantRequest{TenantId: "doomed", ConfirmTenantId: "doomed", RequestId: id},
+		residencyv1.TenantService_GetErasure_FullMethodName:         &residencyv1.GetErasureRequest{TenantId: "acme", ErasureId: id},
+		residencyv1.RecordService_RestrictSubject_FullMethodName:    &residencyv1.RestrictSubjectRequest{TenantId: "acme", SubjectId: "p", Purposes: taken, RequestId: id},
+		residencyv1.RecordService_LiftRestriction_FullMethodName:    &residencyv1.LiftRestrictionRequest{TenantId: "acme", SubjectId: "p", Purposes: taken, RequestId: id},
+		residencyv1.RecordService_ObjectToCollection_FullMethodName: &residencyv1.ObjectToCollectionRequest{TenantId: "acme", SubjectId: "p", RequestId: id},
+		residencyv1.RecordService_WithdrawObjection_FullMethodName:  &residencyv1.WithdrawObjectionRequest{TenantId: "acme", SubjectId: "p", RequestId: id},
+		residencyv1.RecordService_ReportChild_FullMethodName:        &residencyv1.ReportChildRequest{TenantId: "acme", SubjectId: "doomed", RequestId: id},
+		residencyv1.RecordService_ExportSubject_FullMethodName:      &residencyv1.ExportSubjectRequest{TenantId: "acme", SubjectId: "p"},
+		residencyv1.RecordService_EraseSubject_FullMethodName:       &residencyv1.EraseSubjectRequest{TenantId: "acme", SubjectId: "doomed", RequestId: id},
+		residencyv1.DriveService_InspectDrive_FullMethodName: &residencyv1.InspectDriveRequest{
+			TenantId: "acme", DriveId: "d", Purpose: residencyv1.Purpose_PURPOSE_INSPECTION, Offset: 1, Length: 2, CaseId: "c",
+		},
+		residencyv1.DriveService_RestrictDrive_FullMethodName:        &residencyv1.RestrictDriveRequest{TenantId: "acme", DriveId: "d", Purposes: taken, ExpectedVersion: proto.Int64(1), RequestId: id},
+		residencyv1.DriveService_LiftDriveRestriction_FullMethodName: &residencyv1.LiftDriveRestrictionRequest{TenantId: "acme", DriveId: "d", Purposes: taken, ExpectedVersion: proto.Int64(1), RequestId: id},
+		residencyv1.DriveService_SnapshotDrive_FullMethodName:        &residencyv1.SnapshotDriveRequest{TenantId: "acme", DriveId: "d", Name: "before", RequestId: id},
+		residencyv1.DriveService_ListSnapshots_FullMethodName:        &residencyv1.ListSnapshotsRequest{TenantId: "acme", DriveId: "d", PageSize: 5},
+		residencyv1.DriveService_RestoreDrive_FullMethodName:         &residencyv1.RestoreDriveRequest{TenantId: "acme", DriveId: "d", SnapshotId: "s", ExpectedVersion: proto.Int64(1), RequestId: id},
+		residencyv1.DriveService_DeleteSnapshot_FullMethodName:       &residencyv1.DeleteSnapshotRequest{TenantId: "acme", DriveId: "d", SnapshotId: "s", RequestId: id},
+		residencyv1.ConsentService_GetConsentReceipt_FullMethodName:  &residencyv1.GetConsentReceiptRequest{TenantId: "acme", ConsentId: "c"},
+		residencyv1.PolicyService_ComparePolicies_FullMethodName: &residencyv1.ComparePoliciesRequest{
+			Region: "ch", To: &residencyv1.ComparePoliciesRequest_ToVersion{ToVersion: "none"},
+		},
+	}
+}
+
+// disclosureRequests are those of DisclosureService.
+func disclosureRequests(id string) map[string]proto.Message {
+	in := timestamppb.New(time.Now().Add(time.Hour))
+	payments := []residencyv1.Purpose{residencyv1.Purpose_PURPOSE_PAYMENTS}
+	recipient := &residencyv1.Recipient{
+		RecipientId: "r", Name: canary, Kind: residencyv1.RecipientKind_RECIPIENT_KIND_AGENT, Jurisdiction: "CH",
+		Functions: []*residencyv1.RecipientFunction{{Purpose: payments[0], Fields: []string{"full_name", "attributes." + canary}}},
+		Safeguard: &residencyv1.Safeguard{Reference: canary, ValidUntil: in},
+	}
+	order := &residencyv1.LegalOrder{
+		Authority: canary, Jurisdiction: "CH", LegalBasis: canary, Reference: canary, ValidFrom: timestamppb.Now(), ValidUntil: in, RecipientId: "r",
+		Scope: &residencyv1.LegalOrderScope{
+			SubjectIds: []string{"p"}, DriveIds: []string{"d"}, DataClasses: []residencyv1.DataClass{1, 2}, FromTime: timestamppb.Now(), ToTime: in,
+		},
+	}
+	return map[string]proto.Message{
+		residencyv1.DisclosureService_RegisterRecipient_FullMethodName: &residencyv1.RegisterRecipientRequest{TenantId: "acme", Recipient: recipient, RequestId: id},
+		residencyv1.DisclosureService_UpdateRecipient_FullMethodName:   &residencyv1.UpdateRecipientRequest{TenantId: "acme", Recipient: recipient, ExpectedVersion: proto.Int64(1), RequestId: id},
+		residencyv1.DisclosureService_ListRecipients_FullMethodName:    &residencyv1.ListRecipientsRequest{TenantId: "acme", PageSize: 5},
+		residencyv1.DisclosureService_RevokeRecipient_FullMethodName:   &residencyv1.RevokeRecipientRequest{TenantId: "acme", RecipientId: "r", RequestId: id},
+		residencyv1.DisclosureService_GiveNotice_FullMethodName: &residencyv1.GiveNoticeRequest{TenantId: "acme", RequestId: id, Notice: &residencyv1.Notice{
+			Scope: &residencyv1.Notice_SubjectId{SubjectId: "p"}, RecipientId: "r", Purposes: payments, NoticeLanguage: "de",
+			NoticeDigest: "sha256:" + strings.Repeat("0", 64), PeriodEndTime: in,
+		}},
+		residencyv1.DisclosureService_RecordObjection_FullMethodName: &residencyv1.RecordObjectionRequest{TenantId: "acme", RequestId: id, Objection: &residencyv1.Objection{
+			Scope: &residencyv1.Objection_SubjectId{SubjectId: "p"}, RecipientId: "r",
+		}},
+		residencyv1.DisclosureService_LiftObjection_FullMethodName:     &residencyv1.LiftObjectionRequest{TenantId: "acme", ObjectionId: "o", RequestId: id},
+		residencyv1.DisclosureService_RecordLegalOrder_FullMethodName:  &residencyv1.RecordLegalOrderRequest{TenantId: "acme", Order: order, RequestId: id},
+		residencyv1.DisclosureService_GetLegalOrder_FullMethodName:     &residencyv1.GetLegalOrderRequest{TenantId: "acme", OrderId: "o"},
+		residencyv1.DisclosureService_ApproveLegalOrder_FullMethodName: &residencyv1.ApproveLegalOrderRequest{TenantId: "acme", OrderId: "o", RequestId: id},
+		residencyv1.DisclosureService_RejectLegalOrder_FullMethodName:  &residencyv1.RejectLegalOrderRequest{TenantId: "acme", OrderId: "o", RequestId: id},
+		residencyv1.DisclosureService_RevokeLegalOrder_FullMethodName:  &residencyv1.RevokeLegalOrderRequest{TenantId: "acme", OrderId: "o", RequestId: id},
+		residencyv1.DisclosureService_ListLegalOrders_FullMethodName:   &residencyv1.ListLegalOrdersRequest{TenantId: "acme", State: 1, PageSize: 5},
+		residencyv1.DisclosureService_RecordInformalRequest_FullMethodName: &residencyv1.RecordInformalRequestRequest{TenantId: "acme", RequestId: id, InformalRequest: &residencyv1.InformalRequest{
+			RecipientId: "r", DataClass: 1, SubjectIds: []string{"p"}, Fields: []string{"full_name"}, Purpose: payments[0], Reference: canary, ValidUntil: in,
+		}},
+		residencyv1.DisclosureService_ApproveInformalRequest_FullMethodName: &residencyv1.ApproveInformalRequestRequest{TenantId: "acme", InformalRequestId: "i", RequestId: id},
+		residencyv1.DisclosureService_OpenAbuseCase_FullMethodName: &residencyv1.OpenAbuseCaseRequest{TenantId: "acme", RequestId: id, AbuseCase: &residencyv1.AbuseCase{
+			Suspicion: canary, DriveIds: []string{"d"}, ValidUntil: in,
+		}},
+		residencyv1.DisclosureService_ApproveAbuseCase_FullMethodName: &residencyv1.ApproveAbuseCaseRequest{TenantId: "acme", CaseId: "c", RequestId: id},
+		residencyv1.DisclosureService_CloseAbuseCase_FullMethodName:   &residencyv1.CloseAbuseCaseRequest{TenantId: "acme", CaseId: "c", RequestId: id},
+		residencyv1.DisclosureService_ListAbuseCases_FullMethodName:   &residencyv1.ListAbuseCasesRequest{TenantId: "acme", State: 1, PageSize: 5},
+		residencyv1.DisclosureService_Disclose_FullMethodName: &residencyv1.DiscloseRequest{
+			TenantId: "acme", RecipientId: "r", Object: &residencyv1.DiscloseRequest_SubjectId{SubjectId: "p"}, Purpose: payments[0],
+			OrderId: "o", InformalRequestId: "i", Stage: 1, Necessity: canary,
+		},
+		residencyv1.DisclosureService_ListDisclosures_FullMethodName: &residencyv1.ListDisclosuresRequest{TenantId: "acme", SubjectId: "p", RecipientId: "r", PageSize: 5},
 	}
 }
 
@@ -133,6 +222,7 @@ func TestMutatedRequests(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.tenant("acme")
+	w.tenant("doomed")
 	conn := w.as(appCH)
 	methods, valid := table(t), validRequests()
 	var names []string

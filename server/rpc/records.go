@@ -2,6 +2,9 @@ package rpc
 
 import (
 	"context"
+	"time"
+
+	"google.golang.org/grpc"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 	"github.com/domicile-project/domicile/residency"
@@ -10,8 +13,10 @@ import (
 
 // recordService translates RecordService.
 type recordService struct {
-	residencyv1.UnimplementedRecordServiceServer
+	residencyv1.UnsafeRecordServiceServer
 	backend records
+	codec   *codec
+	idle    time.Duration // the longest that a stream waits for its caller
 }
 
 var _ residencyv1.RecordServiceServer = (*recordService)(nil)
@@ -97,4 +102,76 @@ func (s *recordService) DeleteRecord(ctx context.Context, req *residencyv1.Delet
 		return nil, err
 	}
 	return &residencyv1.DeleteRecordResponse{}, nil
+}
+
+// RestrictSubject takes purposes away from what is held about a person.
+func (s *recordService) RestrictSubject(ctx context.Context, req *residencyv1.RestrictSubjectRequest) (*residencyv1.RestrictSubjectResponse, error) {
+	out, err := s.backend.RestrictSubject(ctx, callOf(ctx), gateway.RestrictSubject{
+		Tenant: req.GetTenantId(), Subject: req.GetSubjectId(), Purposes: purposes(req.GetPurposes()), RequestID: req.GetRequestId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.RestrictSubjectResponse{Restrictions: restrictionsProto(out)}, nil
+}
+
+// LiftRestriction gives purposes back.
+func (s *recordService) LiftRestriction(ctx context.Context, req *residencyv1.LiftRestrictionRequest) (*residencyv1.LiftRestrictionResponse, error) {
+	out, err := s.backend.LiftRestriction(ctx, callOf(ctx), gateway.RestrictSubject{
+		Tenant: req.GetTenantId(), Subject: req.GetSubjectId(), Purposes: purposes(req.GetPurposes()), RequestID: req.GetRequestId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.LiftRestrictionResponse{Restrictions: restrictionsProto(out)}, nil
+}
+
+// ObjectToCollection declines automatic collection.
+func (s *recordService) ObjectToCollection(ctx context.Context, req *residencyv1.ObjectToCollectionRequest) (*residencyv1.ObjectToCollectionResponse, error) {
+	out, err := s.backend.ObjectToCollection(ctx, callOf(ctx), gateway.SubjectCall{Tenant: req.GetTenantId(), Subject: req.GetSubjectId(), RequestID: req.GetRequestId()})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.ObjectToCollectionResponse{Restrictions: restrictionsProto(out)}, nil
+}
+
+// WithdrawObjection allows automatic collection again.
+func (s *recordService) WithdrawObjection(ctx context.Context, req *residencyv1.WithdrawObjectionRequest) (*residencyv1.WithdrawObjectionResponse, error) {
+	out, err := s.backend.WithdrawObjection(ctx, callOf(ctx), gateway.SubjectCall{Tenant: req.GetTenantId(), Subject: req.GetSubjectId(), RequestID: req.GetRequestId()})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.WithdrawObjectionResponse{Restrictions: restrictionsProto(out)}, nil
+}
+
+// ReportChild reports a child.
+func (s *recordService) ReportChild(ctx context.Context, req *residencyv1.ReportChildRequest) (*residencyv1.ReportChildResponse, error) {
+	c, err := s.backend.ReportChild(ctx, callOf(ctx), gateway.SubjectCall{Tenant: req.GetTenantId(), Subject: req.GetSubjectId(), RequestID: req.GetRequestId()})
+	if err != nil {
+		return nil, err
+	}
+	if c.Erasure == nil {
+		return &residencyv1.ReportChildResponse{Result: &residencyv1.ReportChildResponse_ParentalConsentId{ParentalConsentId: c.Consent}}, nil
+	}
+	return &residencyv1.ReportChildResponse{Result: &residencyv1.ReportChildResponse_Erasure{Erasure: erasureProto(c.Erasure)}}, nil
+}
+
+// ExportSubject gives a person's whole file.
+func (s *recordService) ExportSubject(req *residencyv1.ExportSubjectRequest, stream grpc.ServerStreamingServer[residencyv1.ExportSubjectResponse]) error {
+	ctx := stream.Context()
+	out := send(ctx, stream, s.codec, s.idle)
+	defer out.close()
+	asked := gateway.SubjectCall{Tenant: req.GetTenantId(), Subject: req.GetSubjectId()}
+	return s.backend.ExportSubject(ctx, callOf(ctx), asked, func(p gateway.FilePiece) error {
+		return out.message(filePieceProto(req.GetTenantId(), &p))
+	})
+}
+
+// EraseSubject destroys what is held about a person.
+func (s *recordService) EraseSubject(ctx context.Context, req *residencyv1.EraseSubjectRequest) (*residencyv1.EraseSubjectResponse, error) {
+	out, err := s.backend.EraseSubject(ctx, callOf(ctx), gateway.SubjectCall{Tenant: req.GetTenantId(), Subject: req.GetSubjectId(), RequestID: req.GetRequestId()})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.EraseSubjectResponse{Erasure: erasureProto(&out)}, nil
 }

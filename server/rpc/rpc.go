@@ -143,10 +143,11 @@ func serverOptions(l config.Limits, creds *Credentials, c *codec, e *entrance) [
 func (s *Server) register(o Options) {
 	behind := guarded{s.grpc, s.entrance}
 	residencyv1.RegisterTenantServiceServer(behind, &tenantService{backend: o.Backend})
-	residencyv1.RegisterRecordServiceServer(behind, &recordService{backend: o.Backend})
+	residencyv1.RegisterRecordServiceServer(behind, &recordService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
 	residencyv1.RegisterDriveServiceServer(behind, &driveService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
 	residencyv1.RegisterConsentServiceServer(behind, &consentService{backend: o.Backend})
 	residencyv1.RegisterTransferServiceServer(behind, &transferService{backend: o.Backend})
+	residencyv1.RegisterDisclosureServiceServer(behind, &disclosureService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
 	residencyv1.RegisterPolicyServiceServer(behind, &policyService{backend: o.Backend})
 	residencyv1.RegisterAuditServiceServer(behind, &auditService{backend: o.Backend})
 	residencyv1.RegisterGatewayServiceServer(behind, &gatewayService{

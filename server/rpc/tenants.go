@@ -10,7 +10,7 @@ import (
 
 // tenantService translates TenantService.
 type tenantService struct {
-	residencyv1.UnimplementedTenantServiceServer
+	residencyv1.UnsafeTenantServiceServer
 	backend tenants
 }
 
@@ -23,11 +23,8 @@ func (s *tenantService) RegisterTenant(ctx context.Context, req *residencyv1.Reg
 		ID:        req.GetTenantId(),
 		Residence: r.jurisdiction("residence", req.GetResidence()),
 		Home:      residency.Region(req.GetHomeRegion()),
+		Agreement: r.agreement("agreement", req.GetAgreement()),
 		RequestID: req.GetRequestId(),
-	}
-	if req.GetAgreement() != nil {
-		evidence := r.evidence("agreement", req.GetAgreement())
-		asked.Agreement = &evidence
 	}
 	if err := r.err(); err != nil {
 		return nil, err
@@ -59,4 +56,63 @@ func (s *tenantService) ListTenants(ctx context.Context, req *residencyv1.ListTe
 		out.Tenants = append(out.Tenants, tenantProto(t))
 	}
 	return out, nil
+}
+
+// UpdateTenant changes a tenant's residence.
+func (s *tenantService) UpdateTenant(ctx context.Context, req *residencyv1.UpdateTenantRequest) (*residencyv1.UpdateTenantResponse, error) {
+	var r reading
+	asked := gateway.UpdateTenant{
+		Tenant:    req.GetTenantId(),
+		Residence: r.jurisdiction("residence", req.GetResidence()),
+		Agreement: r.agreement("agreement", req.GetAgreement()),
+		Expected:  expected(req.ExpectedVersion),
+		RequestID: req.GetRequestId(),
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	t, err := s.backend.UpdateTenant(ctx, callOf(ctx), asked)
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.UpdateTenantResponse{Tenant: tenantProto(t)}, nil
+}
+
+// SuspendTenant stops serving a tenant.
+func (s *tenantService) SuspendTenant(ctx context.Context, req *residencyv1.SuspendTenantRequest) (*residencyv1.SuspendTenantResponse, error) {
+	t, err := s.backend.SuspendTenant(ctx, callOf(ctx), gateway.ChangeTenant{Tenant: req.GetTenantId(), RequestID: req.GetRequestId()})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.SuspendTenantResponse{Tenant: tenantProto(t)}, nil
+}
+
+// ResumeTenant serves a tenant again.
+func (s *tenantService) ResumeTenant(ctx context.Context, req *residencyv1.ResumeTenantRequest) (*residencyv1.ResumeTenantResponse, error) {
+	t, err := s.backend.ResumeTenant(ctx, callOf(ctx), gateway.ChangeTenant{Tenant: req.GetTenantId(), RequestID: req.GetRequestId()})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.ResumeTenantResponse{Tenant: tenantProto(t)}, nil
+}
+
+// EraseTenant destroys what is held for a tenant.
+func (s *tenantService) EraseTenant(ctx context.Context, req *residencyv1.EraseTenantRequest) (*residencyv1.EraseTenantResponse, error) {
+	if req.GetConfirmTenantId() != req.GetTenantId() {
+		return nil, residency.Bad("rpc.EraseTenant", "confirm_tenant_id", "must be the same as tenant_id")
+	}
+	e, err := s.backend.EraseTenant(ctx, callOf(ctx), gateway.ChangeTenant{Tenant: req.GetTenantId(), RequestID: req.GetRequestId()})
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.EraseTenantResponse{Erasure: erasureProto(&e)}, nil
+}
+
+// GetErasure gives an erasure.
+func (s *tenantService) GetErasure(ctx context.Context, req *residencyv1.GetErasureRequest) (*residencyv1.GetErasureResponse, error) {
+	e, err := s.backend.GetErasure(ctx, callOf(ctx), req.GetTenantId(), req.GetErasureId())
+	if err != nil {
+		return nil, err
+	}
+	return &residencyv1.GetErasureResponse{Erasure: erasureProto(&e)}, nil
 }
