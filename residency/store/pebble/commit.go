@@ -269,7 +269,7 @@ func (e *engine) order(g *group) {
 	}
 	g.count, g.place = e.count, e.last
 	for _, c := range g.commits {
-		e.rows.forget(c)
+		e.rows.settle(c)
 		c.release()
 	}
 	e.ordered <- g

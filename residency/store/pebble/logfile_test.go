@@ -53,7 +53,7 @@ func TestLogsAreFilledAhead(t *testing.T) {
 func writeLog(t *testing.T, fs vfs.FS, f vfs.File, path string, pieces [][]byte) int {
 	t.Helper()
 	for _, p := range pieces {
-		if _, err := f.Write(p); err != nil {
+		if _, err := f.Write(bytes.Clone(p)); err != nil { // a file in memory spoils what it is given, to find mistakes
 			t.Fatal(err)
 		}
 		if err := f.SyncData(); err != nil {

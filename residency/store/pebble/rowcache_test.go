@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -88,15 +91,94 @@ func TestRowCacheIsBounded(t *testing.T) {
 		if _, err := c.read(key, load); err != nil {
 			t.Fatal(err)
 		}
+		_, _, gen := c.scope(key)
+		c.keepScope(key, []scopedRow{{"a", make([]byte, i%500)}, {"b", nil}}, gen)
 	}
 	for i := range c.shards {
 		s := &c.shards[i]
 		size := 0
 		for k, v := range s.rows {
-			size += len(k) + len(v) + rowOverhead
+			size += len(k) + len(v.value) + rowOverhead
+		}
+		for k, v := range s.scopes {
+			size += scopeCost(k, v)
 		}
 		if size != s.size || size > shardBytes {
 			t.Fatalf("shard %d holds %d bytes and counts %d", i, size, s.size)
 		}
 	}
+}
+
+// A cluster gives what was written to it, whatever of it is cached: rows, their
+// absence, and scopes, with and without the transaction's own writes.
+func TestRowCacheAgainstAModel(t *testing.T) {
+	c, err := OpenCluster("db", memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	random := rand.New(rand.NewPCG(1, 2))
+	m := &model{rows: map[modelKey]string{}}
+	for i := range 4000 {
+		err := c.Update(t.Context(), store.Scope{Tenant: store.Tenant{1}, Exclusive: true}, func(tx store.Tx) error {
+			for range 1 + random.IntN(4) {
+				if err := m.step(tx, random); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatalf("transaction %d: %v", i, err)
+		}
+	}
+}
+
+type modelKey struct {
+	kind store.Kind
+	id   store.ID
+}
+
+type model struct{ rows map[modelKey]string }
+
+// step does one thing at random and compares what comes of it.
+func (m *model) step(tx store.Tx, random *rand.Rand) error {
+	kinds := []store.Kind{store.KindRecord, store.KindConsent, store.KindLookup}
+	scope := store.ID(bytes.Repeat([]byte{byte('a' + random.IntN(3))}, scopeSize))
+	k := modelKey{kinds[random.IntN(len(kinds))], scope + store.ID(fmt.Sprintf("%03d", random.IntN(scopeRows+20)))}
+	switch random.IntN(8) {
+	case 0:
+		delete(m.rows, k)
+		return tx.Delete(k.kind, k.id)
+	case 1, 2, 3:
+		m.rows[k] = fmt.Sprint(random.Uint64())
+		return tx.Put(k.kind, k.id, []byte(m.rows[k]))
+	case 4:
+		got, err := tx.Get(k.kind, k.id)
+		want, there := m.rows[k]
+		if string(got) != want || there != (err == nil) || err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("got %q, %v; want %q, %t", got, err, want, there)
+		}
+		return nil
+	}
+	return m.scan(tx, k.kind, scope, 1+random.IntN(200))
+}
+
+// scan compares the first rows of a scope.
+func (m *model) scan(tx store.Tx, kind store.Kind, scope store.ID, most int) error {
+	var got, want []string
+	err := tx.Scan(kind, scope, "", func(id store.ID, value []byte) bool {
+		got = append(got, string(id)+"="+string(value))
+		return len(got) < most
+	})
+	for k, v := range m.rows {
+		if k.kind == kind && strings.HasPrefix(string(k.id), string(scope)) {
+			want = append(want, string(k.id)+"="+v)
+		}
+	}
+	slices.Sort(want)
+	if want = want[:min(most, len(want))]; err != nil || !slices.Equal(got, want) {
+		return fmt.Errorf("the scan gave %q, %v; want %q", got, err, want)
+	}
+	return nil
 }

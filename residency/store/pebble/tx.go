@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -219,13 +220,87 @@ func (t *tx) Scan(kind store.Kind, prefix, from store.ID, yield func(store.ID, [
 	if bytes.Compare(lower, upper) >= 0 {
 		return nil
 	}
+	own := t.within(lower, upper)
+	if len(lower) == rowIDAt+scopeSize && scoped(lower) {
+		return t.scanScope(lower, upper, own, yield)
+	}
+	_, err := t.scanEngine(lower, upper, own, yield, nil)
+	return err
+}
+
+// scanScope scans all rows of a scope, from the cache if they are there.
+func (t *tx) scanScope(lower, upper []byte, own []write, yield func(store.ID, []byte) bool) error {
+	rows, ok, gen := t.engine.rows.scope(lower)
+	if ok {
+		_, err := merge(&kept{rows: rows}, own, yield)
+		return err
+	}
+	whole, err := t.scanEngine(lower, upper, own, yield, &rows)
+	if whole && err == nil {
+		t.engine.rows.keepScope(lower, rows, gen)
+	}
+	return err
+}
+
+// scanEngine scans rows of the database, and notes copies of them in seen if
+// that is not nil. whole is false when yield ended it.
+func (t *tx) scanEngine(lower, upper []byte, own []write, yield func(store.ID, []byte) bool, seen *[]scopedRow) (whole bool, err error) {
 	it, err := t.engine.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return wrap(err)
+		return false, wrap(err)
 	}
-	err = merge(it, t.within(lower, upper), yield)
-	return errors.Join(err, wrap(it.Close()))
+	it.First()
+	whole, err = merge(&found{it: it, seen: seen}, own, yield)
+	return whole, errors.Join(err, wrap(it.Close()))
 }
+
+// cursor is at one of some rows in ascending order, or behind the last.
+type cursor interface {
+	// row gives where it is; ok is false behind the last. The value is good until
+	// next.
+	row() (id store.ID, value []byte, ok bool, err error)
+	next()
+}
+
+// found is a cursor over rows of the database.
+type found struct {
+	it   *pebble.Iterator
+	seen *[]scopedRow // gets copies of the rows, unless it is nil, but not of many more than are kept
+}
+
+func (f *found) row() (store.ID, []byte, bool, error) {
+	if !f.it.Valid() {
+		return "", nil, false, wrap(f.it.Error())
+	}
+	value, err := f.it.ValueAndErr()
+	return store.ID(f.it.Key()[rowIDAt:]), value, err == nil, wrap(err)
+}
+
+func (f *found) next() {
+	if f.seen != nil && len(*f.seen) <= scopeRows {
+		if id, value, ok, _ := f.row(); ok {
+			*f.seen = append(*f.seen, scopedRow{id, bytes.Clone(value)})
+		}
+	}
+	f.it.Next()
+}
+
+// kept is a cursor over rows of the cache.
+type kept struct {
+	rows []scopedRow
+	at   int
+	buf  []byte // the row's bytes are handed out as a copy: they are not the reader's to keep
+}
+
+func (k *kept) row() (store.ID, []byte, bool, error) {
+	if k.at == len(k.rows) {
+		return "", nil, false, nil
+	}
+	k.buf = append(k.buf[:0], k.rows[k.at].value...)
+	return k.rows[k.at].id, k.buf, true, nil
+}
+
+func (k *kept) next() { k.at++ }
 
 // within gives the transaction's own writes in a range, in order.
 func (t *tx) within(lower, upper []byte) []write {
@@ -239,35 +314,32 @@ func (t *tx) within(lower, upper []byte) []write {
 	return own
 }
 
-// merge yields the rows of an iterator with a transaction's own writes in their places.
-func merge(it *pebble.Iterator, own []write, yield func(store.ID, []byte) bool) error {
-	valid := it.First()
-	for valid || len(own) > 0 {
-		order := 1 // which comes first: below 0 the iterator's row, above 0 the own write, 0 the same row
-		switch {
-		case len(own) == 0:
-			order = -1
-		case valid:
-			order = bytes.Compare(it.Key(), own[0].key)
+// merge yields the rows of a cursor with a transaction's own writes in their
+// places. whole is false when yield ended it.
+func merge(c cursor, own []write, yield func(store.ID, []byte) bool) (whole bool, err error) {
+	id, value, ok, err := c.row()
+	for err == nil && (ok || len(own) > 0) {
+		order := -1 // which comes first: below 0 the cursor's row, above 0 the own write, 0 the same row
+		if len(own) > 0 {
+			if order = 1; ok {
+				order = strings.Compare(string(id), string(own[0].key[rowIDAt:]))
+			}
 		}
 		if order < 0 {
-			value, err := it.ValueAndErr()
-			if err != nil {
-				return wrap(err)
-			}
-			if !yield(store.ID(it.Key()[rowIDAt:]), value) {
-				return nil
+			if !yield(id, value) {
+				return false, nil
 			}
 		} else {
 			w := own[0]
 			own = own[1:]
 			if !w.deleted && !yield(store.ID(w.key[rowIDAt:]), w.value) {
-				return nil
+				return false, nil
 			}
 		}
-		if order <= 0 && valid {
-			valid = it.Next()
+		if order <= 0 {
+			c.next()
+			id, value, ok, err = c.row()
 		}
 	}
-	return wrap(it.Error())
+	return err == nil, err
 }
