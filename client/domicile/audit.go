@@ -50,12 +50,23 @@ var decisionColumns = []column[*residencyv1.DecisionRecord]{
 	{"DECISION", func(r *residencyv1.DecisionRecord) string { return r.GetDecision().GetDecisionId() }},
 	{"TIME", func(r *residencyv1.DecisionRecord) string { return timeText(r.GetDecision().GetDecideTime()) }},
 	{"OUTCOME", func(r *residencyv1.DecisionRecord) string { return enumText(r.GetDecision().GetOutcome()) }},
+	{"CALLER", (*residencyv1.DecisionRecord).GetCaller},
 	{"METHOD", func(r *residencyv1.DecisionRecord) string { return methodText(r.GetMethod()) }},
+	{"CLASS", func(r *residencyv1.DecisionRecord) string { return enumText(r.GetDecision().GetDataClass()) }},
+	{"PURPOSE", func(r *residencyv1.DecisionRecord) string { return purposeText(r.GetDecision().GetPurpose()) }},
 	{"WAY", func(r *residencyv1.DecisionRecord) string {
 		return wayText(r.GetDecision().GetFromJurisdiction(), r.GetDecision().GetToJurisdiction())
 	}},
 	{"RESULT", resultText},
 	{"CLAUSE", func(r *residencyv1.DecisionRecord) string { return r.GetDecision().GetClause() }},
+}
+
+// purposeText leaves out that a call has no purpose.
+func purposeText(p residencyv1.Purpose) string {
+	if p == residencyv1.Purpose_PURPOSE_UNSPECIFIED {
+		return "-"
+	}
+	return enumText(p)
 }
 
 // resultText says what the call gave in the end: a stream that was permitted may

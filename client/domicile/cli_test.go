@@ -64,6 +64,8 @@ func TestUsageMistakes(t *testing.T) {
 		{"record put t s --birth-date 31.12.1990", "YEAR-MONTH-DAY"},
 		{"consent grant t --subject s --notice a --notice-digest b", "one of the two"},
 		{"consent grant t", "--whole-tenant"},
+		{"record find t --purpose payments", "--email-address or --phone-number is missing"},
+		{"record put t s --source provided --purpose payments", "the record says nothing: give at least one of --full-name"},
 	} {
 		out, errs, code := try(t, strings.Fields(test.args)...)
 		if code != exitUsage || !strings.Contains(errs, test.says) || out != "" {
@@ -227,6 +229,12 @@ func TestExitCodes(t *testing.T) {
 		{"quota", failure(t, codes.ResourceExhausted, "QUOTA_EXCEEDED"), exitError, "QUOTA_EXCEEDED"},
 		{"slow", failure(t, codes.DeadlineExceeded, ""), exitRetry, "DeadlineExceeded"},
 		{"nobody there", failure(t, codes.Unavailable, ""), exitRetry, "make run"},
+		{"closed at once", &client.Error{Code: codes.Unavailable, Message: `connection error: desc = "error reading server preface: EOF"`}, exitRetry, "too many open"},
+		{"refused by the gateway", tlsError(true, client.TLSUnknownAuthority), exitError, "The gateway refused your certificate"},
+		{"ended", tlsError(true, client.TLSExpired), exitError, "Renew it"},
+		{"another authority", tlsError(false, client.TLSUnknownAuthority), exitError, "This command refused the gateway's certificate: it does not descend from"},
+		{"another name", tlsError(false, client.TLSWrongName), exitError, "--server-name"},
+		{"no TLS", tlsError(false, client.TLSProtocol), exitError, "What answers there speaks no TLS 1.3"},
 		{"a file", errors.New("disk on fire"), exitError, "domicile: disk on fire"},
 	} {
 		var errs bytes.Buffer
@@ -238,6 +246,80 @@ func TestExitCodes(t *testing.T) {
 		if test.err == never && strings.Contains(errs.String(), "grant") {
 			t.Errorf("a consent is advised where none would help:\n%s", errs.String())
 		}
+	}
+}
+
+func tlsError(byGateway bool, problem client.TLSProblem) error {
+	return &client.Error{Code: codes.Unavailable, TLS: &client.TLSFailure{ByGateway: byGateway, Problem: problem}}
+}
+
+// What to do next is a command that reaches the same gateway, as a caller who may.
+func TestRemedies(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data of mine")
+	if err := os.MkdirAll(filepath.Join(data, "identity"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"app-ch.crt", "app-ch.key", "app-us.crt", "app-us.key"} {
+		if err := os.WriteFile(filepath.Join(data, "identity", name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("DOMICILE_DATA", "")
+	t.Setenv("DOMICILE_IDENTITY", "given")
+	for _, test := range []struct {
+		flags commandLine
+		want  string
+	}{
+		{commandLine{Identity: "admin-ch", Data: defaultData}, "domicile -i admin-ch"},
+		{commandLine{Identity: "app-us", Data: data}, "domicile -i app-ch --data '" + data + "'"},
+		{commandLine{Identity: "sre-us", Data: data, Address: "h:1"}, "domicile -i CALLER --data '" + data + "' --address h:1"},
+		{commandLine{Identity: "keys/billing.crt", CA: "it's.crt", ServerName: "gw"}, `domicile -i keys/billing.crt --ca 'it'\''s.crt' --server-name gw`},
+		{commandLine{Identity: "given", Data: defaultData}, "domicile"}, // the environment says it again
+	} {
+		a := &app{flags: &test.flags}
+		if got := a.again("CH", "US"); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+	}
+}
+
+func TestConsentForADecision(t *testing.T) {
+	d := &residencyv1.Decision{
+		Outcome: residencyv1.Outcome_OUTCOME_DENY, Missing: []string{"purpose", "opt-in", "consent"}, FromJurisdiction: "CH", ToJurisdiction: "US",
+		DataClass: residencyv1.DataClass_DATA_CLASS_PERSONAL_INFORMATION, Purpose: residencyv1.Purpose_PURPOSE_MARKETING,
+	}
+	want := client.NeededConsent{Kind: "BORDER_CROSSING", DataClass: "PERSONAL_INFORMATION", Purpose: "MARKETING", From: "CH", To: "US"}
+	if got := consentFor(d); got == nil || *got != want {
+		t.Errorf("got %+v", got)
+	}
+	d.Missing = []string{"legal-order"}
+	if got := consentFor(d); got != nil {
+		t.Errorf("where none would help: %+v", got)
+	}
+	d.Missing, d.Outcome = []string{"consent"}, residencyv1.Outcome_OUTCOME_ALLOW
+	if got := consentFor(d); got != nil {
+		t.Errorf("where it is permitted: %+v", got)
+	}
+}
+
+func TestDecisionTable(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{flags: &commandLine{Output: "table"}, stdout: &out}
+	records := []*residencyv1.DecisionRecord{{
+		Caller: "spiffe://x/app", Method: "/residency.v1.RecordService/GetRecord", Decision: &residencyv1.Decision{
+			Outcome: residencyv1.Outcome_OUTCOME_ALLOW, DataClass: residencyv1.DataClass_DATA_CLASS_PERSONAL_INFORMATION,
+			Purpose: residencyv1.Purpose_PURPOSE_PAYMENTS, FromJurisdiction: "CH", ToJurisdiction: "CH",
+		},
+	}}
+	if err := list(a, nil, records, decisionColumns); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	if got := strings.Join(strings.Fields(lines[0]), " "); got != "PLACE DECISION TIME OUTCOME CALLER METHOD CLASS PURPOSE WAY RESULT CLAUSE" {
+		t.Errorf("heads: %s", got)
+	}
+	if got := strings.Join(strings.Fields(lines[1]), " "); got != "0 ALLOW spiffe://x/app RecordService/GetRecord PERSONAL_INFORMATION PAYMENTS CH ok" {
+		t.Errorf("row: %s", got)
 	}
 }
 

@@ -43,10 +43,10 @@ func (a *app) exitCode(err error) int {
 		fmt.Fprintln(a.stderr, "domicile:", err)
 		return exitUsage
 	case errors.As(err, &denied):
-		a.printFailure(err, func(w io.Writer) { printDenied(w, err, denied) })
+		a.printFailure(err, func(w io.Writer) { a.printDenied(w, err, denied) })
 		return exitDenied
 	case errors.As(err, &failure):
-		a.printFailure(err, func(w io.Writer) { printError(w, failure) })
+		a.printFailure(err, func(w io.Writer) { a.printError(w, failure) })
 		return errorCode(failure)
 	}
 	fmt.Fprintln(a.stderr, "domicile:", err)
@@ -72,7 +72,7 @@ func (a *app) printFailure(err error, people func(io.Writer)) {
 	people(a.stderr)
 }
 
-func printDenied(w io.Writer, err error, d *client.Denied) {
+func (a *app) printDenied(w io.Writer, err error, d *client.Denied) {
 	fmt.Fprintf(w, "denied: %s\n", d.Reason)
 	for _, line := range [][2]string{
 		{"clause", d.Clause}, {"way", wayText(d.From, d.To)}, {"data", d.DataClass},
@@ -83,35 +83,13 @@ func printDenied(w io.Writer, err error, d *client.Denied) {
 		}
 	}
 	if d.Consent != nil {
-		fmt.Fprintf(w, "  %-9s record a %s consent, as a caller in %s:\n", "needed", d.Consent.Kind, d.Consent.From)
-		fmt.Fprintf(w, "            %s\n", strings.Join(grantCommand(err, d.Consent), " \\\n              "))
+		var about aboutError
+		_ = errors.As(err, &about) // else placeholders stand for what it was about
+		a.printNeeded(w, d.Consent, about.tenant, about.subject)
 	}
 }
 
-// grantCommand is the command that would record the consent that is needed, in
-// parts that fit on a line each.
-func grantCommand(err error, c *client.NeededConsent) []string {
-	tenant, scope := "TENANT", "--whole-tenant"
-	var about aboutError
-	if errors.As(err, &about) {
-		tenant = about.tenant
-		if about.subject != "" {
-			scope = "--subject " + about.subject
-		}
-	}
-	purpose := c.Purpose
-	if purpose == "" {
-		purpose = "PURPOSE"
-	}
-	return []string{
-		fmt.Sprintf("domicile consent grant %s --kind %s %s", tenant, c.Kind, scope),
-		fmt.Sprintf("--class %s --purpose %s", c.DataClass, purpose),
-		fmt.Sprintf("--from-jurisdiction %s --to-jurisdiction %s", c.From, c.To),
-		"--method … --grantor … --notice-language … --notice FILE",
-	}
-}
-
-func printError(w io.Writer, e *client.Error) {
+func (a *app) printError(w io.Writer, e *client.Error) {
 	name := e.Reason
 	if name == "" {
 		name = e.Code.String()
@@ -130,6 +108,18 @@ func printError(w io.Writer, e *client.Error) {
 		fmt.Fprintf(w, "  %-9s in %s\n", "again", e.RetryAfter)
 	}
 	if e.Code == codes.Unavailable && e.Reason == "" {
+		a.printNoAnswer(w, e)
+	}
+}
+
+// printNoAnswer says why nothing answered, as far as that can be told.
+func (a *app) printNoAnswer(w io.Writer, e *client.Error) {
+	switch {
+	case e.TLS != nil:
+		a.printTLS(w, e.TLS)
+	case strings.Contains(e.Message, "error reading server preface: EOF"):
+		fmt.Fprintln(w, "  What listens there closed the connection at once: it has too many open, of all or of this caller, or it is no gateway.")
+	default:
 		fmt.Fprintln(w, "  No gateway answers there. Start one with `make run`, or name another with --data or --address.")
 	}
 }

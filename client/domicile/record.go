@@ -19,7 +19,7 @@ type recordCommands struct {
 
 // purposeFlag is what data is used for; the gateway refuses a use without one.
 type purposeFlag struct {
-	Purpose enum[residencyv1.Purpose] `placeholder:"PURPOSE" help:"What for: ${purposes}."`
+	Purpose enum[residencyv1.Purpose] `placeholder:"PURPOSE" help:"What for, without which the gateway refuses: ${purposes}."`
 }
 
 type recordPut struct {
@@ -85,10 +85,24 @@ func (c *recordPut) record(a *app) (*residencyv1.PersonalRecord, error) {
 	if born != nil {
 		r.BirthDate = born
 	}
-	if r.GetSubjectId() == "" && err == nil {
-		err = usagef("SUBJECT is missing: name it after the tenant, or in the file as \"subject_id\"")
+	if err != nil {
+		return nil, err
 	}
-	return r, err
+	return r, complete(r)
+}
+
+// complete refuses a record that is about nobody or says nothing.
+func complete(r *residencyv1.PersonalRecord) error {
+	p := r.GetPersonal()
+	switch {
+	case r.GetSubjectId() == "":
+		return usagef("SUBJECT is missing: name it after the tenant, or in the file as \"subject_id\"")
+	case p.GetFullName()+p.GetPostalAddress()+p.GetPhoneNumber()+p.GetEmailAddress() == "" && len(p.GetAttributes()) == 0 &&
+		r.GetBirthDate() == nil && r.GetResidence() == "":
+		return usagef("the record says nothing: give at least one of --full-name, --postal-address, --phone-number, " +
+			"--email-address, --attribute, --birth-date and --residence, or --from a file with \"personal\"")
+	}
+	return nil
 }
 
 func (c *recordPut) personal(p *residencyv1.Personal) {
@@ -176,8 +190,8 @@ func (c *recordSubjects) Run(a *app) error {
 
 type recordFind struct {
 	TenantID     string `arg:"" name:"tenant" help:"The tenant."`
-	EmailAddress string `xor:"key" required:"" placeholder:"TEXT" help:"The e-mail address to find, - to read it from the standard input."`
-	PhoneNumber  string `xor:"key" required:"" placeholder:"TEXT" help:"The phone number to find, - to read it from the standard input."`
+	EmailAddress string `xor:"key" placeholder:"TEXT" help:"The e-mail address to find, - to read it from the standard input; this or --phone-number."`
+	PhoneNumber  string `xor:"key" placeholder:"TEXT" help:"The phone number to find, - to read it from the standard input; this or --email-address."`
 	purposeFlag
 	limitFlag
 }
@@ -199,6 +213,9 @@ func (c *recordFind) Run(a *app) error {
 
 func (c *recordFind) key(a *app, req *residencyv1.FindRecordsRequest) error {
 	key := c.EmailAddress + c.PhoneNumber // one of the two
+	if key == "" {
+		return usagef("--email-address or --phone-number is missing: say what to find, - to read it from the standard input")
+	}
 	if key == "-" {
 		line, err := a.readFile("-")
 		if err != nil {

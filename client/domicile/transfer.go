@@ -37,6 +37,9 @@ func (c *transferCheck) Run(a *app) error {
 			return err
 		}
 		if r.GetDecision().GetOutcome() != residencyv1.Outcome_OUTCOME_ALLOW {
+			if needed := consentFor(r.GetDecision()); needed != nil && a.flags.Output != "json" {
+				a.printNeeded(a.stderr, needed, c.TenantID, c.Subject)
+			}
 			return errAnswerIsDeny
 		}
 		return nil

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/domicile-project/domicile/client"
+	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+)
+
+// consentKinds say which consent meets a requirement, in the order in which the
+// gateway asks for them.
+var consentKinds = []struct{ requirement, kind string }{
+	{"consent", "BORDER_CROSSING"}, {"agreement", "RESIDENCE_AGREEMENT"}, {"opt-in", "MARKETING_OPT_IN"},
+	{"parental-consent", "PARENTAL"}, {"permission", "INSPECTION_PERMISSION"},
+}
+
+// consentFor gives the consent that a decision lacks, or nil when none would help.
+func consentFor(d *residencyv1.Decision) *client.NeededConsent {
+	if d.GetOutcome() == residencyv1.Outcome_OUTCOME_ALLOW {
+		return nil
+	}
+	for _, k := range consentKinds {
+		if !slices.Contains(d.GetMissing(), k.requirement) {
+			continue
+		}
+		c := &client.NeededConsent{
+			Kind: k.kind, DataClass: enumText(d.GetDataClass()),
+			From: d.GetFromJurisdiction(), To: d.GetToJurisdiction(),
+		}
+		if d.GetPurpose() != 0 {
+			c.Purpose = enumText(d.GetPurpose())
+		}
+		return c
+	}
+	return nil
+}
+
+// printNeeded writes which consent would permit what was refused, and the command that
+// records it.
+func (a *app) printNeeded(w io.Writer, c *client.NeededConsent, tenant, subject string) {
+	fmt.Fprintf(w, "  %-9s record a %s consent, as a caller in %s:\n", "needed", c.Kind, c.From)
+	fmt.Fprintf(w, "            %s\n", strings.Join(a.grantCommand(c, tenant, subject), " \\\n              "))
+}
+
+// grantCommand is the command that would record the consent that is needed, in
+// parts that fit on a line each.
+func (a *app) grantCommand(c *client.NeededConsent, tenant, subject string) []string {
+	scope := "--whole-tenant"
+	if subject != "" {
+		scope = "--subject " + quoted(subject)
+	}
+	if tenant == "" {
+		tenant = "TENANT"
+	}
+	purpose := c.Purpose
+	if purpose == "" {
+		purpose = "PURPOSE"
+	}
+	return []string{
+		fmt.Sprintf("%s consent grant %s --kind %s %s", a.again(c.From, c.To), quoted(tenant), c.Kind, scope),
+		fmt.Sprintf("--class %s --purpose %s", c.DataClass, purpose),
+		fmt.Sprintf("--from-jurisdiction %s --to-jurisdiction %s", c.From, c.To),
+		"--method … --grantor … --notice-language … --notice FILE",
+	}
+}
+
+// again is the program with the flags that this run was given, so that a command
+// that is proposed reaches the same gateway; the caller is one in the jurisdiction from.
+func (a *app) again(from, to string) string {
+	f := a.flags
+	words := []string{"domicile"}
+	for _, flag := range []struct{ name, value, usual, variable string }{
+		{"-i", a.callerIn(from, to), "", "DOMICILE_IDENTITY"},
+		{"--data", f.Data, defaultData, "DOMICILE_DATA"},
+		{"--address", f.Address, "", "DOMICILE_ADDRESS"},
+		{"--ca", f.CA, "", "DOMICILE_CA"},
+		{"--server-name", f.ServerName, "", "DOMICILE_SERVER_NAME"},
+	} {
+		if flag.value != flag.usual && flag.value != "" && flag.value != os.Getenv(flag.variable) {
+			words = append(words, flag.name+" "+quoted(flag.value))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// callerIn names the identity to grant as. An embedded gateway's identities have
+// where they are in their names; of the one that was refused abroad, the counterpart at
+// home is meant. Where names say nothing it is the one that was given.
+func (a *app) callerIn(from, to string) string {
+	name := a.flags.Identity
+	role, abroad := strings.CutSuffix(name, "-"+strings.ToLower(to))
+	if !abroad || from == to {
+		return name
+	}
+	home := role + "-" + strings.ToLower(from)
+	if slices.Contains(identities(filepath.Join(a.flags.Data, "identity")), home) {
+		return home
+	}
+	return "CALLER"
+}
+
+// quoted makes a word of a shell's of any text.
+func quoted(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-/:@%+=,", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(printable(s), "'", `'\''`) + "'"
+}
+
+// printTLS writes which side refused the other, and what to check.
+func (a *app) printTLS(w io.Writer, f *client.TLSFailure) {
+	id, _ := a.identity(a.flags.Identity) // found before; its names are all that is wanted
+	who := "This command refused the gateway's certificate"
+	switch {
+	case f.Problem == client.TLSProtocol:
+		who = "What answers there speaks no TLS 1.3"
+	case f.ByGateway:
+		who = "The gateway refused your certificate, " + id.Certificate
+	}
+	fmt.Fprintf(w, "  %s: %s\n", who, tlsAdvice(f, id))
+}
+
+func tlsAdvice(f *client.TLSFailure, id client.Identity) string {
+	switch {
+	case f.Problem == client.TLSProtocol:
+		return "check that --address, or what addresses.json names, is a gateway's gRPC address and not its admin address."
+	case f.Problem == client.TLSUnknownAuthority && f.ByGateway:
+		return "it does not accept the authority that made it. Check that --identity is one of this gateway's, and the gateway's tls.client_ca."
+	case f.Problem == client.TLSUnknownAuthority:
+		return "it does not descend from " + id.CA + ". Check --address, or name the gateway's authority with --ca."
+	case f.Problem == client.TLSExpired && f.ByGateway:
+		return "it has ended, or is not good yet. Renew it, or check both machines' clocks."
+	case f.Problem == client.TLSExpired:
+		return "it has ended, or is not good yet. Check this machine's clock and the gateway's tls.certificate."
+	case f.Problem == client.TLSWrongName:
+		return "it is for another name. Check --address, or say the name that it is for with --server-name."
+	case f.ByGateway:
+		return "check --identity: the certificate must be a client's, made by an authority of the gateway's tls.client_ca."
+	}
+	return "check --address and --ca."
+}
