@@ -137,7 +137,7 @@ type Limits struct {
 	StreamsPerConnection  int `yaml:"streams_per_connection"`   // calls at once on one connection. Default 256, at most 65536
 	InFlight              int `yaml:"in_flight"`                // calls at once in the process, from their headers on, health checks and reflection too; OVERLOADED beyond. Default 4096, at most 1048576
 	InFlightPerCaller     int `yaml:"in_flight_per_caller"`     // those of one identity; OVERLOADED beyond. Default 1024, at most 1048576
-	DriveStreams          int `yaml:"drive_streams"`            // drive streams at once in the process; OVERLOADED beyond. Default 256, at most 65536
+	DriveStreams          int `yaml:"drive_streams"`            // streams of data at once in the process: of drives, inspections, exports and disclosures; OVERLOADED beyond. Default 256, at most 65536
 	DriveStreamsPerCaller int `yaml:"drive_streams_per_caller"` // those of one identity; OVERLOADED beyond. Default 128, at most 65536
 
 	HeaderBytes  Bytes `yaml:"header_bytes"`  // a request's header list. Default 16KiB, 4KiB to 1MiB
@@ -146,8 +146,8 @@ type Limits struct {
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"` // from connecting to the end of the handshake. Default 10s, at most 1m
 	Deadline         time.Duration `yaml:"deadline"`          // of a unary call that states none, from its headers on: a message that does not come by then ends it. Default 10s, at most 10m
 	MaxDeadline      time.Duration `yaml:"max_deadline"`      // longer ones of unary calls are cut to it. Default 1m, at most 10m
-	StreamLifetime   time.Duration `yaml:"stream_lifetime"`   // the longest a drive stream may last. Default 1h, at most 24h
-	StreamIdle       time.Duration `yaml:"stream_idle"`       // the longest a drive stream waits for its caller to send or take the next message. Default 1m, at most 1h
+	StreamLifetime   time.Duration `yaml:"stream_lifetime"`   // the longest a stream of data may last. Default 1h, at most 24h
+	StreamIdle       time.Duration `yaml:"stream_idle"`       // the longest a stream of data waits for its caller to send or take the next message. Default 1m, at most 1h
 	KeepaliveMin     time.Duration `yaml:"keepalive_min"`     // a client that pings more often is disconnected. Default 10s, 1s to 5m
 	Idle             time.Duration `yaml:"idle"`              // connections without a call are closed after it. Default 15m, at most 24h
 	Drain            time.Duration `yaml:"drain"`             // how long a stop waits for calls before it cuts them. Default 20s, at most 10m
