@@ -24,8 +24,8 @@ const (
 )
 
 // maxPlaces bounds how many jurisdictions rules may name, so that the set of places
-// fits a word and the table stays below two megabytes.
-const maxPlaces = 32
+// of two files fits a word and the table stays below two megabytes.
+const maxPlaces = 31
 
 // cell is a point of the table: the index of a value in each dimension.
 // Actions, classes, sources and parties count from the first stated value; purposes and
