@@ -161,8 +161,8 @@ func (g *Gateway) ListDrives(ctx context.Context, call *Call, tenant string, pag
 	return list, next, nil
 }
 
-// DeleteDrive deletes a drive. When it returns, the drive's row is gone and its
-// key destroyed; the extents and blobs, unreadable now, are swept after.
+// DeleteDrive deletes a drive and its snapshots. When it returns, their rows are gone and
+// the key destroyed; the extents and blobs, unreadable now, are swept after.
 func (g *Gateway) DeleteDrive(ctx context.Context, call *Call, req DeleteDrive) error {
 	a := &act{call: call, op: "gateway.DeleteDrive", tenant: req.Tenant, drive: req.Drive, exclusive: true, inbound: true}
 	var destroyed error
@@ -191,7 +191,8 @@ func (g *Gateway) DeleteDrive(ctx context.Context, call *Call, req DeleteDrive) 
 		t.later(destroy)
 		return errors.Join(
 			t.Delete(store.KindDrive, t.drive),
-			t.Schedule(store.Task{At: t.now, Tenant: t.home.tenant, Kind: store.TaskSweepDrive, ID: self}),
+			t.dropSnapshots(self),
+			t.Schedule(store.Task{At: t.now, Tenant: t.home.tenant, Kind: store.TaskSweepDrive, ID: self, Value: []byte(t.drive)}),
 			t.remember(req.RequestID, []byte(self)))
 	})
 	if err != nil {
@@ -227,31 +228,49 @@ func (t *txn) driveKeys(self store.ID) (*seal.DriveKeys, error) {
 // to the last.
 func (t *txn) extents(self store.ID, first, last int64) (map[int64]extentRow, error) {
 	out := make(map[int64]extentRow)
+	err := t.eachExtent(self, first, last, func(chunk int64, x extentRow) bool {
+		out[chunk] = x
+		return true
+	})
+	return out, err
+}
+
+// eachExtent visits a range of the chunks of a drive's incarnation or a snapshot
+// in ascending order, until visit returns false.
+func (t *txn) eachExtent(of store.ID, first, last int64, visit func(int64, extentRow) bool) error {
 	var failed error
 	after := store.ID("")
 	if first > 0 {
-		after = extentID(self, first-1)
+		after = extentID(of, first-1)
 	}
-	err := t.Scan(store.KindExtent, self, after, func(id store.ID, sealed []byte) bool {
-		if len(id) != len(self)+8 {
-			failed = residency.E(t.a.op, residency.IntegrityFailure, errors.New("an extent's row is damaged"))
-			return false
-		}
-		chunk := int64(binary.BigEndian.Uint64([]byte(id[len(self):])))
-		if chunk > last {
+	err := t.Scan(store.KindExtent, of, after, func(id store.ID, sealed []byte) bool {
+		var chunk int64
+		if chunk, failed = t.chunkOf(of, id); failed != nil || chunk > last {
 			return false
 		}
 		var row extentRow
 		if row, failed = t.openExtent(id, sealed); failed != nil {
 			return false
 		}
-		out[chunk] = row
-		return true
+		return visit(chunk, row)
 	})
 	if failed != nil {
 		err = failed
 	}
-	return out, err
+	return err
+}
+
+// chunkOf gives the chunk that an extent's row is about.
+func (t *txn) chunkOf(of, id store.ID) (int64, error) {
+	if len(id) != len(of)+8 {
+		return 0, residency.E(t.a.op, residency.IntegrityFailure, errors.New("an extent's row is damaged"))
+	}
+	return int64(binary.BigEndian.Uint64([]byte(id[len(of):]))), nil
+}
+
+// putExtent writes an extent's row.
+func (t *txn) putExtent(id store.ID, version uint64, x *extentRow) error {
+	return t.Put(store.KindExtent, id, t.tk.SealFact(store.KindExtent, id, version, x.encode()))
 }
 
 func (t *txn) openExtent(id store.ID, sealed []byte) (extentRow, error) {

@@ -333,25 +333,35 @@ func (w *writer) replace(t *txn, req *WriteDrive) (uint64, error) {
 // swap writes the new extents and puts the old blobs on the agenda, to be
 // deleted when no stream that began before can still be reading them.
 func (w *writer) swap(t *txn, version uint64) error {
+	snapshots, err := t.snapshotsOf(w.self)
+	if err != nil {
+		return err
+	}
+	drop := t.dropBlob
+	if len(snapshots) > 0 { // else nothing but the drive refers to its blobs, or ever will again
+		drop = t.release
+	}
 	for chunk, x := range w.written {
-		id := extentID(w.self, chunk)
+		if err := t.putExtent(extentID(w.self, chunk), version, &x); err != nil {
+			return err
+		}
 		if old, ok := w.extents[chunk]; ok {
-			if err := t.dropBlob(old.Blob); err != nil {
+			if err := drop(w.self, chunk, old.Blob); err != nil {
 				return err
 			}
-		}
-		if err := t.Put(store.KindExtent, id, t.tk.SealFact(store.KindExtent, id, version, x.encode())); err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-// dropBlob puts a blob on the agenda for deletion.
-func (t *txn) dropBlob(name string) error {
+// placeSize is how many bytes say where a blob was: the drive's incarnation and the chunk.
+const placeSize = idSize + 8
+
+// dropBlob puts a chunk's blob on the agenda for deletion.
+func (t *txn) dropBlob(self store.ID, chunk int64, blob string) error {
 	return t.Schedule(store.Task{
 		At: t.now.Add(t.g.limits.StreamLifetime + streamCheck), Tenant: t.home.tenant,
-		Kind: store.TaskDeleteBlob, ID: store.ID(name),
+		Kind: store.TaskDeleteBlob, ID: store.ID(blob), Value: []byte(extentID(self, chunk)),
 	})
 }
 

@@ -52,22 +52,6 @@ func (g *Gateway) EraseSubject(context.Context, *Call, SubjectCall) (Erasure, er
 func (g *Gateway) InspectDrive(ctx context.Context, call *Call, req InspectDrive, send func(data []byte, passing *Passing) error) error {
 	return errPending
 }
-func (g *Gateway) RestrictDrive(context.Context, *Call, RestrictDrive) (Drive, error) {
-	return Drive{}, errPending
-}
-func (g *Gateway) LiftDriveRestriction(context.Context, *Call, RestrictDrive) (Drive, error) {
-	return Drive{}, errPending
-}
-func (g *Gateway) SnapshotDrive(context.Context, *Call, SnapshotDrive) (Snapshot, error) {
-	return Snapshot{}, errPending
-}
-func (g *Gateway) ListSnapshots(ctx context.Context, call *Call, tenant, drive string, page Page) ([]Snapshot, string, error) {
-	return nil, "", errPending
-}
-func (g *Gateway) RestoreDrive(context.Context, *Call, SnapshotCall) (Drive, error) {
-	return Drive{}, errPending
-}
-func (g *Gateway) DeleteSnapshot(context.Context, *Call, SnapshotCall) error { return errPending }
 
 func (g *Gateway) GetConsentReceipt(ctx context.Context, call *Call, tenant, consentID string) ([]byte, error) {
 	return nil, errPending

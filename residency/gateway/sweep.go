@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"time"
@@ -57,11 +58,6 @@ func postpone(ctx context.Context, cluster *Cluster, task store.Task) error {
 
 // perform does one task in a transaction of its tenant, which takes it off the agenda.
 func (g *Gateway) perform(ctx context.Context, region *Region, cluster *Cluster, task store.Task) error {
-	if task.Kind == store.TaskDeleteBlob {
-		if err := deleteBlobs(ctx, cluster.Blobs, string(task.ID)); err != nil {
-			return err
-		}
-	}
 	h := home{tenant: task.Tenant, region: region, cluster: cluster, known: true}
 	t := &txn{g: g, a: &act{op: "gateway.sweep", call: &Call{Method: "sweep"}}, home: h, ctx: ctx}
 	tk, err := region.Vault.Tenant(ctx, task.Tenant)
@@ -75,16 +71,53 @@ func (g *Gateway) perform(ctx context.Context, region *Region, cluster *Cluster,
 		scope.Objects = []store.Lock{{Object: task.ID[:idSize], Exclusive: true}}
 	case task.Kind == store.TaskCloseStream:
 		scope.Objects = []store.Lock{streamLock(task.ID)}
+	case (task.Kind == store.TaskSweepDrive || task.Kind == store.TaskSweepSnapshot) && len(task.Value) >= idSize:
+		scope.Objects = []store.Lock{{Object: store.ID(task.Value[:idSize]), Exclusive: true}}
 	}
-	if task.Kind == store.TaskSweepDrive {
-		if err := region.Vault.DestroyDrive(ctx, task.Tenant, task.ID); err != nil {
-			return err
-		}
+	if err := t.beforehand(ctx, task); err != nil {
+		return err
 	}
 	return cluster.Rows.Update(ctx, scope, func(tx store.Tx) error {
 		t.Tx, t.now = tx, tx.Now()
 		return t.perform(task)
 	})
+}
+
+// beforehand does what a task does outside the rows, before its transaction
+// takes it off the agenda.
+func (t *txn) beforehand(ctx context.Context, task store.Task) error {
+	switch task.Kind {
+	case store.TaskSweepDrive:
+		return t.home.region.Vault.DestroyDrive(ctx, task.Tenant, task.ID)
+	case store.TaskDeleteBlob:
+		referred, err := t.stillReferred(ctx, task)
+		if referred || err != nil {
+			return err
+		}
+		return deleteBlobs(ctx, t.home.cluster.Blobs, string(task.ID))
+	}
+	return nil
+}
+
+// stillReferred looks once more whether something refers to a chunk that is to
+// be deleted. What is on the agenda can gain no reference, so the look stays true.
+func (t *txn) stillReferred(ctx context.Context, task store.Task) (referred bool, err error) {
+	name := string(task.ID)
+	if strings.HasSuffix(name, "/") { // an abandoned write's chunks never had an extent
+		return false, nil
+	}
+	err = t.home.cluster.Rows.View(ctx, store.Scope{Tenant: task.Tenant}, func(tx store.Tx) error {
+		t.Tx, t.now = tx, tx.Now()
+		var err error
+		if t.tk == nil || len(task.Value) != placeSize {
+			referred, err = t.held(name)
+			return err
+		}
+		self, chunk := store.ID(task.Value[:idSize]), binary.BigEndian.Uint64(task.Value[idSize:])
+		referred, err = t.referred(self, int64(chunk), name) //nolint:gosec // at most 4 Mi chunks
+		return err
+	})
+	return referred, err
 }
 
 func (t *txn) perform(task store.Task) error {
@@ -97,6 +130,8 @@ func (t *txn) perform(task store.Task) error {
 		return t.expireRecord(task)
 	case store.TaskSweepDrive:
 		return t.sweepDrive(task)
+	case store.TaskSweepSnapshot:
+		return t.sweepSnapshot(task)
 	}
 	return t.Unschedule(task)
 }
@@ -210,21 +245,25 @@ func (t *txn) recordExpiry(task store.Task) error {
 	return t.append(newestFirst(id), e)
 }
 
-// sweepDrive deletes some of a deleted drive's extents and puts their blobs on
-// the agenda; it stays there itself until none is left.
-func (t *txn) sweepDrive(task store.Task) error {
-	type extent struct {
-		id  store.ID
-		row extentRow
-	}
-	var found []extent
+// someExtent is an extent that a sweep found. Its row is empty when the tenant's
+// key is gone, and what the row says with it.
+type someExtent struct {
+	id    store.ID
+	chunk int64
+	row   extentRow
+}
+
+// someExtents reads the first extents of a drive's incarnation or a snapshot.
+func (t *txn) someExtents(of store.ID) ([]someExtent, error) {
+	var found []someExtent
 	var failed error
-	err := t.Scan(store.KindExtent, task.ID, "", func(id store.ID, sealed []byte) bool {
-		x := extent{id: id}
-		if t.tk != nil { // else the tenant's key is gone, and what the row says with it
-			if x.row, failed = t.openExtent(id, sealed); failed != nil {
-				return false
-			}
+	err := t.Scan(store.KindExtent, of, "", func(id store.ID, sealed []byte) bool {
+		x := someExtent{id: id}
+		if x.chunk, failed = t.chunkOf(of, id); failed == nil && t.tk != nil {
+			x.row, failed = t.openExtent(id, sealed)
+		}
+		if failed != nil {
+			return false
 		}
 		found = append(found, x)
 		return len(found) < sweepBatch
@@ -232,6 +271,13 @@ func (t *txn) sweepDrive(task store.Task) error {
 	if failed != nil {
 		err = failed
 	}
+	return found, err
+}
+
+// sweepDrive deletes some of a deleted drive's extents and puts their blobs on
+// the agenda; it stays there itself until none is left.
+func (t *txn) sweepDrive(task store.Task) error {
+	found, err := t.someExtents(task.ID)
 	if err != nil {
 		return err
 	}
@@ -242,7 +288,7 @@ func (t *txn) sweepDrive(task store.Task) error {
 		if x.row.Blob == "" {
 			continue
 		}
-		if err := t.dropBlob(x.row.Blob); err != nil {
+		if err := t.release(task.ID, x.chunk, x.row.Blob); err != nil {
 			return err
 		}
 	}
