@@ -69,14 +69,15 @@ type Options struct {
 // Client is a connection to a gateway, with a stub per service. It is safe for
 // concurrent use, and meant to be kept: one per process and identity.
 type Client struct {
-	Tenants   residencyv1.TenantServiceClient
-	Records   residencyv1.RecordServiceClient
-	Drives    residencyv1.DriveServiceClient
-	Consents  residencyv1.ConsentServiceClient
-	Transfers residencyv1.TransferServiceClient
-	Policies  residencyv1.PolicyServiceClient
-	Audit     residencyv1.AuditServiceClient
-	Gateway   residencyv1.GatewayServiceClient
+	Tenants     residencyv1.TenantServiceClient
+	Records     residencyv1.RecordServiceClient
+	Drives      residencyv1.DriveServiceClient
+	Consents    residencyv1.ConsentServiceClient
+	Transfers   residencyv1.TransferServiceClient
+	Disclosures residencyv1.DisclosureServiceClient
+	Policies    residencyv1.PolicyServiceClient
+	Audit       residencyv1.AuditServiceClient
+	Gateway     residencyv1.GatewayServiceClient
 
 	conn    *grpc.ClientConn
 	retries *retrier
@@ -134,16 +135,17 @@ func open(o Options, extra ...grpc.DialOption) (*Client, error) {
 
 func newClient(conn *grpc.ClientConn, r *retrier) *Client {
 	return &Client{
-		Tenants:   residencyv1.NewTenantServiceClient(conn),
-		Records:   residencyv1.NewRecordServiceClient(conn),
-		Drives:    residencyv1.NewDriveServiceClient(conn),
-		Consents:  residencyv1.NewConsentServiceClient(conn),
-		Transfers: residencyv1.NewTransferServiceClient(conn),
-		Policies:  residencyv1.NewPolicyServiceClient(conn),
-		Audit:     residencyv1.NewAuditServiceClient(conn),
-		Gateway:   residencyv1.NewGatewayServiceClient(conn),
-		conn:      conn,
-		retries:   r,
+		Tenants:     residencyv1.NewTenantServiceClient(conn),
+		Records:     residencyv1.NewRecordServiceClient(conn),
+		Drives:      residencyv1.NewDriveServiceClient(conn),
+		Consents:    residencyv1.NewConsentServiceClient(conn),
+		Transfers:   residencyv1.NewTransferServiceClient(conn),
+		Disclosures: residencyv1.NewDisclosureServiceClient(conn),
+		Policies:    residencyv1.NewPolicyServiceClient(conn),
+		Audit:       residencyv1.NewAuditServiceClient(conn),
+		Gateway:     residencyv1.NewGatewayServiceClient(conn),
+		conn:        conn,
+		retries:     r,
 	}
 }
 

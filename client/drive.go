@@ -107,46 +107,20 @@ func sendAll(stream grpc.ClientStreamingClient[residencyv1.WriteDriveRequest, re
 // progress, unless nil, is called with that number as it grows. A read that
 // the gateway is not available for is made again only while nothing of it has arrived.
 func (c *Client) ReadDriveTo(ctx context.Context, req *residencyv1.ReadDriveRequest, w io.Writer, progress func(received int64), opts ...grpc.CallOption) (int64, error) {
-	var received int64
-	var failed error // after the first byte nothing may be repeated: w has it, and the drive may have changed
-	err := c.retries.do(ctx, true, func() (metadata.MD, error) {
-		n, trailer, err := c.readOnce(ctx, req, w, progress, opts)
-		received = n
-		if n > 0 {
-			failed = err
-			return nil, nil
-		}
-		return trailer, err
-	})
-	if err == nil {
-		err = failed
-	}
-	return received, err
-}
-
-func (c *Client) readOnce(ctx context.Context, req *residencyv1.ReadDriveRequest, w io.Writer, progress func(int64), opts []grpc.CallOption) (int64, metadata.MD, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := c.Drives.ReadDrive(ctx, req, opts...)
-	if err != nil {
-		return 0, nil, err
-	}
-	var received int64
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return received, nil, nil
-		}
+	return whileNothingArrived(ctx, c, func(ctx context.Context, got func(int64)) (metadata.MD, error) {
+		stream, err := c.Drives.ReadDrive(ctx, req, opts...)
 		if err != nil {
-			return received, stream.Trailer(), err
+			return nil, err
 		}
-		n, err := w.Write(m.GetData())
-		received += int64(n)
-		if err != nil {
-			return received, nil, fmt.Errorf("client: writing what was read: %w", err)
-		}
-		report(progress, received)
-	}
+		return each(stream, func(m *residencyv1.ReadDriveResponse) error {
+			n, err := w.Write(m.GetData())
+			got(int64(n))
+			if err != nil {
+				return fmt.Errorf("client: writing what was read: %w", err)
+			}
+			return nil
+		})
+	}, progress)
 }
 
 func report(progress func(int64), n int64) {

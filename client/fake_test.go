@@ -21,12 +21,29 @@ type fake struct {
 	residencyv1.UnimplementedRecordServiceServer
 	residencyv1.UnimplementedDriveServiceServer
 	residencyv1.UnimplementedTenantServiceServer
+	residencyv1.UnimplementedDisclosureServiceServer
 
 	get   func(context.Context, *residencyv1.GetRecordRequest) (*residencyv1.GetRecordResponse, error)
 	put   func(context.Context, *residencyv1.PutRecordRequest) (*residencyv1.PutRecordResponse, error)
 	list  func(context.Context, *residencyv1.ListTenantsRequest) (*residencyv1.ListTenantsResponse, error)
 	write func(grpc.ClientStreamingServer[residencyv1.WriteDriveRequest, residencyv1.WriteDriveResponse]) error
 	read  func(*residencyv1.ReadDriveRequest, grpc.ServerStreamingServer[residencyv1.ReadDriveResponse]) error
+
+	export   func(*residencyv1.ExportSubjectRequest, grpc.ServerStreamingServer[residencyv1.ExportSubjectResponse]) error
+	inspect  func(*residencyv1.InspectDriveRequest, grpc.ServerStreamingServer[residencyv1.InspectDriveResponse]) error
+	disclose func(*residencyv1.DiscloseRequest, grpc.ServerStreamingServer[residencyv1.DiscloseResponse]) error
+}
+
+func (f *fake) ExportSubject(r *residencyv1.ExportSubjectRequest, s grpc.ServerStreamingServer[residencyv1.ExportSubjectResponse]) error {
+	return f.export(r, s)
+}
+
+func (f *fake) InspectDrive(r *residencyv1.InspectDriveRequest, s grpc.ServerStreamingServer[residencyv1.InspectDriveResponse]) error {
+	return f.inspect(r, s)
+}
+
+func (f *fake) Disclose(r *residencyv1.DiscloseRequest, s grpc.ServerStreamingServer[residencyv1.DiscloseResponse]) error {
+	return f.disclose(r, s)
 }
 
 func (f *fake) GetRecord(ctx context.Context, r *residencyv1.GetRecordRequest) (*residencyv1.GetRecordResponse, error) {
@@ -58,6 +75,7 @@ func serve(t *testing.T, f *fake) (c *Client, stop func()) {
 	residencyv1.RegisterRecordServiceServer(s, f)
 	residencyv1.RegisterDriveServiceServer(s, f)
 	residencyv1.RegisterTenantServiceServer(s, f)
+	residencyv1.RegisterDisclosureServiceServer(s, f)
 	done := make(chan struct{})
 	go func() { defer close(done); s.Serve(l) }()
 	c, err := open(Options{Address: "passthrough:///fake"},

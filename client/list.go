@@ -107,3 +107,53 @@ func (c *Client) AllDecisions(ctx context.Context, req *residencyv1.ListDecision
 		return r.GetRecords(), r.GetNextPageToken(), err
 	})
 }
+
+// AllSnapshots lists a drive's snapshots, newest first, page after page.
+func (c *Client) AllSnapshots(ctx context.Context, req *residencyv1.ListSnapshotsRequest) iter.Seq2[*residencyv1.Snapshot, error] {
+	req = copyOf(req)
+	return pages(req.GetPageToken(), func(token string) ([]*residencyv1.Snapshot, string, error) {
+		req.PageToken = token
+		r, err := c.Drives.ListSnapshots(ctx, req)
+		return r.GetSnapshots(), r.GetNextPageToken(), err
+	})
+}
+
+// AllRecipients lists a tenant's recipients, page after page.
+func (c *Client) AllRecipients(ctx context.Context, req *residencyv1.ListRecipientsRequest) iter.Seq2[*residencyv1.Recipient, error] {
+	req = copyOf(req)
+	return pages(req.GetPageToken(), func(token string) ([]*residencyv1.Recipient, string, error) {
+		req.PageToken = token
+		r, err := c.Disclosures.ListRecipients(ctx, req)
+		return r.GetRecipients(), r.GetNextPageToken(), err
+	})
+}
+
+// AllLegalOrders lists a tenant's legal orders, newest first, page after page.
+func (c *Client) AllLegalOrders(ctx context.Context, req *residencyv1.ListLegalOrdersRequest) iter.Seq2[*residencyv1.LegalOrder, error] {
+	req = copyOf(req)
+	return pages(req.GetPageToken(), func(token string) ([]*residencyv1.LegalOrder, string, error) {
+		req.PageToken = token
+		r, err := c.Disclosures.ListLegalOrders(ctx, req)
+		return r.GetOrders(), r.GetNextPageToken(), err
+	})
+}
+
+// AllAbuseCases lists a tenant's abuse cases, newest first, page after page.
+func (c *Client) AllAbuseCases(ctx context.Context, req *residencyv1.ListAbuseCasesRequest) iter.Seq2[*residencyv1.AbuseCase, error] {
+	req = copyOf(req)
+	return pages(req.GetPageToken(), func(token string) ([]*residencyv1.AbuseCase, string, error) {
+		req.PageToken = token
+		r, err := c.Disclosures.ListAbuseCases(ctx, req)
+		return r.GetAbuseCases(), r.GetNextPageToken(), err
+	})
+}
+
+// AllDisclosures lists what was disclosed, newest first, page after page.
+func (c *Client) AllDisclosures(ctx context.Context, req *residencyv1.ListDisclosuresRequest) iter.Seq2[*residencyv1.Disclosure, error] {
+	req = copyOf(req)
+	return pages(req.GetPageToken(), func(token string) ([]*residencyv1.Disclosure, string, error) {
+		req.PageToken = token
+		r, err := c.Disclosures.ListDisclosures(ctx, req)
+		return r.GetDisclosures(), r.GetNextPageToken(), err
+	})
+}

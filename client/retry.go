@@ -16,7 +16,7 @@ import (
 
 // reads are the methods that change nothing but the audit log, so that a
 // repeated call is as good as one. A method with a request_id may be repeated too, once it has
-// one. Whatever is neither is never repeated.
+// one. Whatever is neither is never repeated: a disclosure, of which each call is one.
 var reads = map[string]bool{
 	residencyv1.TenantService_GetTenant_FullMethodName:           true,
 	residencyv1.TenantService_ListTenants_FullMethodName:         true,
@@ -39,7 +39,6 @@ var reads = map[string]bool{
 	residencyv1.DisclosureService_GetLegalOrder_FullMethodName:   true,
 	residencyv1.DisclosureService_ListLegalOrders_FullMethodName: true,
 	residencyv1.DisclosureService_ListAbuseCases_FullMethodName:  true,
-	residencyv1.DisclosureService_Disclose_FullMethodName:        true,
 	residencyv1.DisclosureService_ListDisclosures_FullMethodName: true,
 	residencyv1.PolicyService_ListPolicies_FullMethodName:        true,
 	residencyv1.PolicyService_GetPolicy_FullMethodName:           true,
