@@ -5,6 +5,7 @@ import (
 
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/consent"
+	"github.com/domicile-project/domicile/residency/policy"
 )
 
 // UpdateTenant asks to change a tenant's residence. Expected is the version
@@ -418,4 +419,18 @@ type ListDisclosures struct {
 	Subject   string // "" = all
 	Recipient string // "" = all
 	Page      Page
+}
+
+// ComparePolicies asks for the difference between two versions of a region's policy.
+type ComparePolicies struct {
+	Region    residency.Region
+	From      string // "" = the one in force
+	To        string // a version that the gateway has, or
+	Candidate []byte // a policy file
+}
+
+// PoliciesCompared is the difference, with the two versions.
+type PoliciesCompared struct {
+	From, To   *policy.Policy
+	Difference policy.Difference
 }

@@ -53,10 +53,6 @@ func (g *Gateway) InspectDrive(ctx context.Context, call *Call, req InspectDrive
 	return errPending
 }
 
-func (g *Gateway) GetConsentReceipt(ctx context.Context, call *Call, tenant, consentID string) ([]byte, error) {
-	return nil, errPending
-}
-
 func (g *Gateway) RegisterRecipient(context.Context, *Call, PutRecipient) (Recipient, error) {
 	return Recipient{}, errPending
 }

@@ -84,6 +84,32 @@ func (g *Gateway) Explain(req Explain) (policy.Explanation, *policy.Policy, erro
 	return v.Policy.Explain(q), v.Policy, nil
 }
 
+// ComparePolicies says what becomes different from one version to another, or to
+// a file that is in force nowhere yet.
+func (g *Gateway) ComparePolicies(req ComparePolicies) (PoliciesCompared, error) {
+	const op = "gateway.ComparePolicies"
+	from, _, err := g.Policy(req.Region, req.From)
+	if err != nil {
+		return PoliciesCompared{}, err
+	}
+	var to *policy.Policy
+	if req.Candidate != nil {
+		if to, err = policy.Parse(req.Candidate); err != nil {
+			return PoliciesCompared{}, residency.Bad(op, "candidate", err.Error())
+		}
+		if to.Jurisdiction != from.Policy.Jurisdiction {
+			return PoliciesCompared{}, residency.Bad(op, "candidate", "must be a policy of "+from.Policy.Jurisdiction.String())
+		}
+	} else {
+		v, _, err := g.Policy(req.Region, req.To)
+		if err != nil {
+			return PoliciesCompared{}, err
+		}
+		to = v.Policy
+	}
+	return PoliciesCompared{From: from.Policy, To: to, Difference: policy.Compare(from.Policy, to)}, nil
+}
+
 // probe is how long a region may take to show that it is up.
 const probe = 500 * time.Millisecond
 

@@ -20,7 +20,7 @@ func (t *txn) revise(c *consent.Consent) {
 		return
 	}
 	by, _ := t.home.region.voided(c, t.now)
-	if by != nil {
+	if by != nil && by.Effective.Before(c.Expires) { // else it had ended by then
 		c.Superseded, c.SupersededBy = by.Effective, by.Version
 	}
 }

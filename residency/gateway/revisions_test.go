@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -111,6 +112,42 @@ func TestPolicyRecord(t *testing.T) {
 		}
 		if err := get(w.g); residency.KindOf(err) != residency.PolicyUnavailable {
 			t.Errorf("who does not have the version in force: %v", err)
+		}
+	})
+}
+
+// A receipt tells what became of the consent, a revision included.
+func TestReceipt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		day := time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC)
+		w := newWorld(t, with(revised(t, "ch-2026", day, voidsCrossings)))
+		w.tenant("acme", ch)
+		c := w.grant("acme", "s1", residency.PersonalInformation, residency.Payments)
+		govern := func(j residency.Jurisdiction) *Call {
+			return as(j, "GetConsentReceipt", residency.Govern, residency.PersonalInformation)
+		}
+		before, err := w.g.GetConsentReceipt(t.Context(), govern(ch), "acme", c.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(day))
+		after, err := w.g.GetConsentReceipt(t.Context(), govern(ch), "acme", c.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range [][]byte{before, after} {
+			if !json.Valid(b) || !strings.Contains(string(b), c.ID) || !strings.Contains(string(b), "CloudSigma AG") {
+				t.Errorf("the receipt is not one: %s", b)
+			}
+		}
+		if strings.Contains(string(before), "ch-2026") || !strings.Contains(string(after), "ch-2026") {
+			t.Error("the revision is told before it is in force, or not after")
+		}
+		if _, err := w.g.GetConsentReceipt(t.Context(), govern(us), "acme", c.ID); residency.KindOf(err) != residency.CrossBorderConsentRequired {
+			t.Errorf("from abroad: %v", err)
+		}
+		if _, err := w.g.GetConsentReceipt(t.Context(), govern(ch), "acme", "0"); residency.KindOf(err) != residency.NotFound {
+			t.Errorf("an absent one: %v", err)
 		}
 	})
 }
