@@ -229,7 +229,10 @@ func TestExitCodes(t *testing.T) {
 		{"quota", failure(t, codes.ResourceExhausted, "QUOTA_EXCEEDED"), exitError, "QUOTA_EXCEEDED"},
 		{"slow", failure(t, codes.DeadlineExceeded, ""), exitRetry, "DeadlineExceeded"},
 		{"nobody there", failure(t, codes.Unavailable, ""), exitRetry, "make run"},
-		{"closed at once", &client.Error{Code: codes.Unavailable, Message: `connection error: desc = "error reading server preface: EOF"`}, exitRetry, "too many open"},
+		{"closed at once", unavailable(`connection error: desc = "error reading server preface: EOF"`), exitRetry, "too many open"},
+		{"closed in the handshake", unavailable(`connection error: desc = "transport: authentication handshake failed: EOF"`), exitRetry, "too many open"},
+		{"closed while writing", unavailable("write tcp 127.0.0.1:1->127.0.0.1:2: write: broken pipe"), exitRetry, "too many open"},
+		{"refused", unavailable(`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`), exitRetry, "No gateway answers there"},
 		{"refused by the gateway", tlsError(true, client.TLSUnknownAuthority), exitError, "The gateway refused your certificate"},
 		{"ended", tlsError(true, client.TLSExpired), exitError, "Renew it"},
 		{"another authority", tlsError(false, client.TLSUnknownAuthority), exitError, "This command refused the gateway's certificate: it does not descend from"},
@@ -247,6 +250,10 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("a consent is advised where none would help:\n%s", errs.String())
 		}
 	}
+}
+
+func unavailable(message string) error {
+	return &client.Error{Code: codes.Unavailable, Message: message}
 }
 
 func tlsError(byGateway bool, problem client.TLSProblem) error {

@@ -117,9 +117,23 @@ func (a *app) printNoAnswer(w io.Writer, e *client.Error) {
 	switch {
 	case e.TLS != nil:
 		a.printTLS(w, e.TLS)
-	case strings.Contains(e.Message, "error reading server preface: EOF"):
+	case closedAtOnce(e.Message):
 		fmt.Fprintln(w, "  What listens there closed the connection at once: it has too many open, of all or of this caller, or it is no gateway.")
 	default:
 		fmt.Fprintln(w, "  No gateway answers there. Start one with `make run`, or name another with --data or --address.")
 	}
+}
+
+// closedAtOnce reports whether gRPC's text is about a connection that was made and
+// then closed by the other side.
+func closedAtOnce(message string) bool {
+	if strings.Contains(message, "Error while dialing") {
+		return false
+	}
+	for _, part := range []string{": EOF", "connection reset by peer", "broken pipe"} {
+		if strings.Contains(message, part) {
+			return true
+		}
+	}
+	return false
 }
