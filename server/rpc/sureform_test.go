@@ -1,0 +1,152 @@
+package rpc
+
+import (
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// formsOf compiles the rules of some messages.
+func formsOf(t testing.TB, messages map[string]proto.Message) *forms {
+	t.Helper()
+	var of []protoreflect.MessageDescriptor
+	for _, m := range messages {
+		of = append(of, m.ProtoReflect().Descriptor())
+	}
+	f, err := newForms(of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *forms) surely(m proto.Message) bool {
+	r := m.ProtoReflect()
+	return f.sure[r.Descriptor().FullName()].holds(r)
+}
+
+// What is surely valid is valid by the validator, for every request and for
+// random changes to it; and of the valid ones most are surely so.
+func TestSureFormsAgainstTheValidator(t *testing.T) {
+	valid := validRequests()
+	f := formsOf(t, valid)
+	for name, m := range valid {
+		if err := f.first.Validate(m); err == nil && !f.surely(m) {
+			switch {
+			case strings.HasSuffix(name, "Record"), strings.HasSuffix(name, "/CheckTransfer"), strings.HasSuffix(name, "/GrantConsent"):
+				t.Errorf("%s: a valid request goes to the validator", name)
+			default:
+				t.Logf("%s: left to the validator", name)
+			}
+		}
+	}
+	random := rand.New(rand.NewPCG(20261123, 5))
+	sure, kept, broken := 0, 0, 0
+	for range 300 {
+		for name, m := range valid {
+			changed := proto.Clone(m)
+			for range 1 + random.IntN(3) {
+				mutateField(random, changed.ProtoReflect())
+			}
+			err := f.first.Validate(changed)
+			if err == nil {
+				kept++
+			} else {
+				broken++
+			}
+			if !f.surely(changed) {
+				continue
+			}
+			if sure++; err != nil {
+				t.Fatalf("%s: surely valid, but the validator says %v of %v", name, err, changed)
+			}
+		}
+	}
+	t.Logf("%d changed requests are valid, %d surely; %d are not", kept, sure, broken)
+	if sure < kept/2 || broken < kept/10 {
+		t.Error("the changes try too little, or too little is sure")
+	}
+}
+
+// spoiled gives strings at and beyond the bounds of the rules.
+func spoiled(random *rand.Rand) string {
+	pieces := []string{"a", "Z", "9", ".", "_", "-", "é", " ", "\n", "CH", "us", "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "sha256:" + strings.Repeat("0f", 32), "de-CH", "4096"}
+	s := pieces[random.IntN(len(pieces))]
+	switch random.IntN(5) {
+	case 0:
+		return ""
+	case 1:
+		return strings.Repeat(s, []int{2, 31, 63, 64, 65, 256, 257, 4097}[random.IntN(8)])
+	case 2:
+		return s + pieces[random.IntN(len(pieces))]
+	}
+	return s
+}
+
+func TestPatterns(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for expr, simple := range map[string]bool{
+		"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$":       true,
+		"^[A-Z]{2}$":                              true,
+		"^sha256:[0-9a-f]{64}$":                   true,
+		"^x[a-z]{3,}$":                            true,
+		"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,8}$": false,
+		"^[a-z]{1,2}[a-z]{1,2}$":                  false,
+		"[a-z]{1,2}":                              false,
+		"^[a-zé]{1,2}$":                           false,
+		"^(?i)[a-z]k$":                            false,
+		"^.{3}$":                                  false,
+		"^a|b$":                                   false,
+		"^[^a]{1,3}$":                             false,
+		"(?m)^[a-z]{2}$":                          false,
+		"^[a-z]+$":                                false,
+	} {
+		p, ok := newPattern(expr)
+		if ok != simple {
+			t.Errorf("%s: simple = %t", expr, ok)
+		}
+		if !ok {
+			continue
+		}
+		re := regexp.MustCompile(expr)
+		for range 20_000 {
+			if s := spoiled(random); p.matches(s) != re.MatchString(s) {
+				t.Fatalf("%s matches %q: %t", expr, s, p.matches(s))
+			}
+		}
+		for _, s := range []string{"xabc", "xabcdef", "CH", "A", "a" + strings.Repeat("-", 63), "a" + strings.Repeat("-", 64), "CH\n"} {
+			if p.matches(s) != re.MatchString(s) {
+				t.Errorf("%s matches %q: %t", expr, s, p.matches(s))
+			}
+		}
+	}
+}
+
+func BenchmarkSureForms(b *testing.B) {
+	valid := validRequests()
+	f := formsOf(b, valid)
+	for name, m := range valid {
+		if !strings.HasSuffix(name, "Record") && !strings.HasSuffix(name, "/CheckTransfer") && !strings.HasSuffix(name, "/GrantConsent") {
+			continue
+		}
+		short := name[strings.LastIndexByte(name, '/')+1:]
+		b.Run(short, func(b *testing.B) {
+			for b.Loop() {
+				if f.check(m) != nil {
+					b.Fatal("refused")
+				}
+			}
+		})
+		b.Run(short+"ByTheValidator", func(b *testing.B) {
+			for b.Loop() {
+				if f.first.Validate(m) != nil {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
