@@ -2,11 +2,12 @@ package gateway
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/consent"
 )
 
 // check refuses a record that is wrong in itself, whatever the policy says.
@@ -35,46 +36,88 @@ func (r *Record) check(op string, now time.Time) error {
 // checkCards refuses payment-card numbers in any personal field but the phone
 // number (clause no-card-data). Passwords cannot be recognised.
 func (r *Record) checkCards(op string) error {
-	fields := []struct{ name, value string }{
-		{"full_name", r.FullName}, {"postal_address", r.Address}, {"email_address", r.Email},
-	}
-	for _, k := range slices.Sorted(maps.Keys(r.Attributes)) {
-		fields = append(fields, struct{ name, value string }{"attributes", k}, struct{ name, value string }{"attributes", r.Attributes[k]})
-	}
-	bad := func(field string) error {
-		return &residency.Error{Op: op, Kind: residency.CardDataRefused, Violations: []residency.Violation{{
-			Field: field, Description: "must not hold a payment-card number",
-		}}}
-	}
-	for _, f := range fields {
-		if holdsCard(f.value) {
-			return bad("record.personal." + f.name)
+	err := refuseCards(op, text{"record.personal.full_name", r.FullName}, text{"record.personal.postal_address", r.Address},
+		text{"record.personal.email_address", r.Email}, text{"record.source_party", r.SourceParty})
+	for k, v := range r.Attributes {
+		if err == nil {
+			err = refuseCards(op, text{"record.personal.attributes", k}, text{"record.personal.attributes", v})
 		}
 	}
-	if holdsCard(r.SourceParty) {
-		return bad("record.source_party")
+	return err
+}
+
+// text is a field of a request that may hold personal information.
+type text struct{ field, value string }
+
+// refuseCards refuses texts that hold a payment-card number (clause no-card-data).
+func refuseCards(op string, texts ...text) error {
+	for _, t := range texts {
+		if holdsCard(t.value) {
+			return &residency.Error{Op: op, Kind: residency.CardDataRefused, Violations: []residency.Violation{{
+				Field: t.field, Description: "must not hold a payment-card number",
+			}}}
+		}
 	}
 	return nil
 }
 
-// holdsCard reports whether a text holds a payment-card number: a run of digits, spaces
-// and dashes between them allowed, with the length and prefix of an issuer
-// (ISO/IEC 7812) and a correct check digit (Luhn, ISO/IEC 7812-1 annex B).
+// refuseCardsIn does so for how it is known that somebody agreed; nil = it is not said.
+func refuseCardsIn(op, field string, e *consent.Evidence) error {
+	if e == nil {
+		return nil
+	}
+	return refuseCards(op, text{field + ".method", e.Method}, text{field + ".grantor", e.Grantor})
+}
+
+// holdsCard reports whether a text holds a payment-card number: a run of digits
+// of any script, spaces and dashes of any kind between them allowed, with the length and
+// prefix of an issuer (ISO/IEC 7812) and a correct check digit (Luhn, ISO/IEC 7812-1 annex B).
 func holdsCard(s string) bool {
-	digits := make([]byte, 0, 32)
-	for i := 0; i <= len(s); i++ {
-		switch {
-		case i < len(s) && '0' <= s[i] && s[i] <= '9':
-			digits = append(digits, s[i]-'0')
-		case i < len(s) && (s[i] == ' ' || s[i] == '-') && len(digits) > 0:
-		default:
-			if runHoldsCard(digits) {
-				return true
-			}
-			digits = digits[:0]
+	var room [32]byte
+	digits := room[:0]
+	for _, r := range s {
+		if d, ok := digitOf(r); ok {
+			digits = append(digits, d)
+			continue
+		}
+		if len(digits) == 0 || separates(r) {
+			continue
+		}
+		if runHoldsCard(digits) {
+			return true
+		}
+		digits = digits[:0]
+	}
+	return runHoldsCard(digits)
+}
+
+// digitOf gives a decimal digit's value. Unicode has them in tens, from zero on.
+func digitOf(r rune) (byte, bool) {
+	if r < utf8.RuneSelf {
+		return byte(r - '0'), '0' <= r && r <= '9'
+	}
+	for _, t := range unicode.Nd.R16 {
+		if rune(t.Lo) <= r && r <= rune(t.Hi) {
+			return byte((r - rune(t.Lo)) % 10), true
 		}
 	}
-	return false
+	for _, t := range unicode.Nd.R32 {
+		if rune(t.Lo) <= r && r <= rune(t.Hi) {
+			return byte((r - rune(t.Lo)) % 10), true
+		}
+	}
+	return 0, false
+}
+
+// separates reports whether a number may be written with r between its digits.
+func separates(r rune) bool {
+	switch {
+	case r == ' ' || r == '-' || r == '\t' || r == '\n':
+		return true
+	case r < utf8.RuneSelf:
+		return false
+	}
+	return unicode.Is(unicode.Zs, r) || unicode.Is(unicode.Pd, r) || unicode.Is(unicode.Cf, r) || r == '\u2212' // minus
 }
 
 // runHoldsCard looks at every stretch of a run that could be a card number, so

@@ -503,16 +503,20 @@ func TestDecisionsAreListed(t *testing.T) {
 
 func TestHoldsCard(t *testing.T) {
 	for text, want := range map[string]bool{
-		"4111 1111 1111 1111":            true,
-		"card 4111-1111-1111-1111 ok":    true,
-		"378282246310005":                true,
-		"x5555555555554444x":             true,
-		"94111111111111111":              true,
-		"4111 1111 1111 1112":            false,
-		"1234567890123456":               false,
-		"+41 44 668 18 00":               false,
-		"Badenerstrasse 549 8048 Zürich": false,
-		"":                               false,
+		"4111 1111 1111 1111":                true,
+		"card 4111-1111-1111-1111 ok":        true,
+		"378282246310005":                    true,
+		"x5555555555554444x":                 true,
+		"94111111111111111":                  true,
+		"4111\u00a01111\u20131111\u20101111": true, // no-break space, dashes
+		"４１１１ １１１１ １１１１ １１１１":                true, // full-width
+		"٤١١١١١١١١١١١١١١١":                   true, // Arabic-Indic
+		"4111.1111.1111.1111":                false,
+		"4111 1111 1111 1112":                false,
+		"1234567890123456":                   false,
+		"+41 44 668 18 00":                   false,
+		"Badenerstrasse 549 8048 Zürich":     false,
+		"":                                   false,
 	} {
 		if got := holdsCard(text); got != want {
 			t.Errorf("holdsCard(%q) = %v", text, got)
