@@ -202,16 +202,28 @@ func TestExplainAgrees(t *testing.T) {
 			if len(e.Requirements) != bits.OnesCount32(uint32(p.Requirements(q))) {
 				t.Fatalf("%s: %s: %d requirements explained", p.Version, q, len(e.Requirements))
 			}
+			if rule := ruleAt(p, e.Line); rule == nil || rule.clause != e.Clause || !rule.match.matches(c) {
+				t.Fatalf("%s: %s: line %d decides, %+v", p.Version, q, e.Line, rule)
+			}
 			if e.Sentence == "" || !strings.HasSuffix(e.Sentence, ".") {
 				t.Fatalf("%s: %s: sentence %q", p.Version, q, e.Sentence)
 			}
 			for i, r := range e.Requirements {
-				if r.Remedy == "" || r.Reason == residency.OK || r.Clause == "" || i > 0 && r.Requirement <= e.Requirements[i-1].Requirement {
+				if r.Remedy == "" || r.Line == 0 || r.Reason == residency.OK || r.Clause == "" || i > 0 && r.Requirement <= e.Requirements[i-1].Requirement {
 					t.Fatalf("%s: %s: requirement %+v", p.Version, q, r)
 				}
 			}
 		})
 	}
+}
+
+func ruleAt(p *Policy, line int) *rule {
+	for i := range p.rules {
+		if p.rules[i].line == line {
+			return &p.rules[i]
+		}
+	}
+	return nil
 }
 
 // TestDecisionText: a sentence for every reason that a decision can give, and

@@ -14,6 +14,7 @@ type Explanation struct {
 	Clause       string         // the clause that decides
 	Reason       residency.Kind // what a refusal says; OK when permitted
 	Sentence     string         // the answer in plain language
+	Line         int            // where the file has the rule that decides; 0 = no rule does
 }
 
 // Demand is one requirement of an explained access.
@@ -22,6 +23,7 @@ type Demand struct {
 	Clause      string         // the clause that asks for it
 	Reason      residency.Kind // what a refusal says when it is not met
 	Remedy      string         // what would meet it, in plain language
+	Line        int            // where the file has the rule that asks for it
 }
 
 var remedies = [residency.NumRequirements]string{
@@ -52,11 +54,38 @@ func (p *Policy) Explain(q Query) Explanation {
 	e := Explanation{Allow: v.allow, Clause: v.clause, Reason: v.reason}
 	for r := range residency.Requirement(residency.NumRequirements) {
 		if v.requires.Has(r) {
-			e.Requirements = append(e.Requirements, Demand{r, v.clauses[r], defaultReasons[r], remedies[r]})
+			e.Requirements = append(e.Requirements, Demand{r, v.clauses[r], defaultReasons[r], remedies[r], 0})
 		}
 	}
+	p.lines(q, &e)
 	e.Sentence = e.sentence(p.Decide(q, nil))
 	return e
+}
+
+// lines finds the rules that an explanation rests on, in the file's order as judge does.
+func (p *Policy) lines(q Query, e *Explanation) {
+	if p == nil || len(p.table.cells) == 0 {
+		return
+	}
+	n, ok := p.table.locate(q)
+	if !ok {
+		return
+	}
+	set := p.matching(p.table.cellOf(int32(n)))
+	strongest := effectOtherwise
+	for _, r := range set.of(p.rules) {
+		if r.effect > strongest || e.Line == 0 {
+			strongest, e.Line = max(strongest, r.effect), r.line
+		}
+		for i := range e.Requirements {
+			if d := &e.Requirements[i]; d.Line == 0 && r.effect == effectRequire && r.requires.Has(d.Requirement) {
+				d.Line = r.line
+			}
+		}
+	}
+	if len(e.Requirements) > 0 {
+		e.Line = e.Requirements[0].Line // the first requirement gives the clause
+	}
 }
 
 func (e *Explanation) sentence(d residency.Decision) string {

@@ -10,37 +10,68 @@ import (
 	"github.com/domicile-project/domicile/residency"
 )
 
-// Matrix writes the policy's border as a plain-text table that a lawyer can
-// read: a column for home, for each jurisdiction that the file names and for any other; a row for each
-// group of accesses that get the same answers. It covers every cell, but for those that are
-// malformed everywhere (BAD_REQUEST). It returns the writer's error.
-func Matrix(p *Policy, w io.Writer) error {
+// Matrix is a policy's border as a table that a lawyer can read: a column for home, for
+// each jurisdiction that the file names and for any other; a row for each group of accesses
+// that get the same answers. It covers every cell, but for those that are malformed everywhere
+// (BAD_REQUEST).
+type Matrix struct {
+	Policy  *Policy  // whose it is; nil or not parsed = everything is refused, and there are no rows
+	Columns []string // names of the places, home first
+	Rows    []MatrixRow
+}
+
+// MatrixRow is a group of accesses and what is answered.
+type MatrixRow struct {
+	Action  residency.Action
+	Class   residency.DataClass
+	Who     string   // who asks or receives, and what for
+	Answers []string // for each column: "yes", "no: " and the reason, or "needs " and the requirements
+}
+
+// NewMatrix makes a policy's matrix.
+func NewMatrix(p *Policy) Matrix {
 	if p == nil || len(p.table.cells) == 0 {
-		_, err := fmt.Fprintln(w, "No policy: everything is refused.")
-		return err
+		return Matrix{}
 	}
-	_, err := fmt.Fprintf(w, "%s, %s (%s), in force from %s\n\n", p.Version, p.Jurisdiction, p.Controller, p.Effective.Format("2006-01-02 15:04 MST"))
-	if err != nil {
+	m := Matrix{Policy: p, Columns: p.table.columns(p.Jurisdiction)}
+	for action := range uint8(numActions) {
+		for class := range uint8(numClasses) {
+			m.Rows = append(m.Rows, p.table.rows(cell{byAction: action, byClass: class})...)
+		}
+	}
+	return m
+}
+
+// Heading says whose matrix it is, in a line.
+func (m Matrix) Heading() string {
+	p := m.Policy
+	if p == nil {
+		return "No policy: everything is refused."
+	}
+	return fmt.Sprintf("%s, %s (%s), in force from %s", p.Version, p.Jurisdiction, p.Controller, p.Effective.Format("2006-01-02 15:04 MST"))
+}
+
+// WriteText writes the matrix as a plain-text table. It returns the writer's error.
+func (m Matrix) WriteText(w io.Writer) error {
+	if _, err := fmt.Fprintln(w, m.Heading()); err != nil || len(m.Rows) == 0 {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ACTION\tDATA\tWHO AND WHAT FOR\t"+strings.Join(p.table.columns(p.Jurisdiction), "\t"))
-	for action := range uint8(numActions) {
-		for class := range uint8(numClasses) {
-			p.table.rows(t, cell{byAction: action, byClass: class})
-		}
+	fmt.Fprintln(t, "\nACTION\tDATA\tWHO AND WHAT FOR\t"+strings.ToUpper(strings.Join(m.Columns, "\t")))
+	for _, r := range m.Rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Action, r.Class, r.Who, strings.Join(r.Answers, "\t"))
 	}
 	return t.Flush()
 }
 
 // columns names the places of a table.
 func (t *table) columns(home residency.Jurisdiction) []string {
-	out := []string{"WITHIN " + home.String(), "TO ANY OTHER"}
+	out := []string{"within " + home.String(), "to any other"}
 	if len(t.named) == 0 {
-		out[1] = "ABROAD"
+		out[1] = "abroad"
 	}
 	for _, j := range t.named {
-		out = append(out, "TO "+j.String())
+		out = append(out, "to "+j.String())
 	}
 	return out
 }
@@ -49,12 +80,12 @@ func (t *table) columns(home residency.Jurisdiction) []string {
 type row struct {
 	recipients []string
 	rest       string // source, party and purposes
-	answers    string
+	answers    string // one after the other, separated by tabs
 }
 
-// rows writes the rows of one action and data class. Recipients whose rows are
+// rows makes the rows of one action and data class. Recipients whose rows are
 // the same share them.
-func (t *table) rows(w io.Writer, c cell) {
+func (t *table) rows(c cell) []MatrixRow {
 	var rows []*row
 	matters := t.matters(c)
 	for c[byRecipient] = 0; c[byRecipient] < t.bound(byRecipient, matters); c[byRecipient]++ {
@@ -64,14 +95,14 @@ func (t *table) rows(w io.Writer, c cell) {
 			}
 		}
 	}
-	action, class := residency.Action(c[byAction]+1), residency.DataClass(c[byClass]+1)
-	for _, r := range rows {
-		who := r.rest
+	out := make([]MatrixRow, len(rows))
+	for i, r := range rows {
+		out[i] = MatrixRow{residency.Action(c[byAction] + 1), residency.DataClass(c[byClass] + 1), r.rest, strings.Split(r.answers, "\t")}
 		if matters[byRecipient] {
-			who = "to " + strings.Join(r.recipients, ", ") + "; " + who
+			out[i].Who = "to " + strings.Join(r.recipients, ", ") + "; " + r.rest
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", action, class, who, r.answers)
 	}
+	return out
 }
 
 // bound is how many values of a dimension have to be looked at: one when it does not matter.

@@ -11,7 +11,7 @@ func TestMatrix(t *testing.T) {
 	drives := map[string][2]string{"CH": {"needs not-restricted", "needs consent, not-restricted"}, "US": {"yes", "needs consent"}}
 	for home, p := range shippedPolicies(t) {
 		var b strings.Builder
-		if err := Matrix(p, &b); err != nil {
+		if err := NewMatrix(p).WriteText(&b); err != nil {
 			t.Fatal(err)
 		}
 		text := regexp.MustCompile(" {2,}").ReplaceAllString(b.String(), " | ")
@@ -39,7 +39,7 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("full") }
 
 func TestMatrixGivesTheWritersError(t *testing.T) {
 	for _, p := range []*Policy{nil, shippedPolicies(t)["CH"]} {
-		if Matrix(p, full{}) == nil {
+		if NewMatrix(p).WriteText(full{}) == nil {
 			t.Error("a failed write is not reported")
 		}
 	}
