@@ -34,17 +34,21 @@ type commandLine struct {
 	Output     string  `short:"o" enum:"table,json" default:"table" help:"How results are written: table, or json as protobuf's JSON mapping has it."`
 	Timeout    seconds `default:"15s" placeholder:"DURATION" help:"How long a call may take, streams apart (default 15s)."`
 
-	Tenant   tenantCommands   `cmd:"" help:"Register tenants, and see where they are homed."`
-	Record   recordCommands   `cmd:"" help:"Hold personal information in the tenant's home region."`
-	Drive    driveCommands    `cmd:"" help:"Hold virtual drives in the tenant's home region."`
-	Consent  consentCommands  `cmd:"" help:"Record consents and take them back."`
-	Transfer transferCommands `cmd:"" help:"Ask whether data may move to another region."`
-	Policy   policyCommands   `cmd:"" help:"See the privacy policies in force and how they decide."`
-	Audit    auditCommands    `cmd:"" help:"See what was decided."`
-	Region   regionCommands   `cmd:"" help:"See the regions that the gateway knows."`
-	Gateway  gatewayCommand   `cmd:"" help:"Describe the gateway, and whom it takes you for."`
-	Tour     tourCommand      `cmd:"" help:"See the main job told on one page, with the identities of an embedded gateway."`
-	Version  versionCommand   `cmd:"" help:"Print this program's version."`
+	Tenant     tenantCommands     `cmd:"" help:"Register tenants, and see where they are homed."`
+	Record     recordCommands     `cmd:"" help:"Hold personal information in the tenant's home region."`
+	Drive      driveCommands      `cmd:"" help:"Hold virtual drives in the tenant's home region."`
+	Consent    consentCommands    `cmd:"" help:"Record consents and take them back."`
+	Transfer   transferCommands   `cmd:"" help:"Ask whether data may move to another region."`
+	Recipient  recipientCommands  `cmd:"" help:"Register who may receive data, and for what."`
+	Order      orderCommands      `cmd:"" help:"Record legal orders, and approve them."`
+	Case       caseCommands       `cmd:"" help:"Investigate suspected abuse of drives."`
+	Disclosure disclosureCommands `cmd:"" help:"Give notice, object, and disclose on the record."`
+	Policy     policyCommands     `cmd:"" help:"See the privacy policies in force and how they decide."`
+	Audit      auditCommands      `cmd:"" help:"See what was decided."`
+	Region     regionCommands     `cmd:"" help:"See the regions that the gateway knows."`
+	Gateway    gatewayCommand     `cmd:"" help:"Describe the gateway, and whom it takes you for."`
+	Tour       tourCommand        `cmd:"" help:"See the main job told on one page, with the identities of an embedded gateway."`
+	Version    versionCommand     `cmd:"" help:"Print this program's version."`
 }
 
 // app is what a command works with.

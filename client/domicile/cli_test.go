@@ -33,10 +33,17 @@ func try(t *testing.T, args ...string) (stdout, stderr string, code int) {
 // Every command parses, has help, and there is a verb for every RPC.
 func TestEveryVerbHasHelp(t *testing.T) {
 	verbs := []string{
-		"tenant register", "tenant get", "tenant list",
+		"tenant register", "tenant get", "tenant list", "tenant update", "tenant suspend", "tenant resume", "tenant erase", "tenant erasure",
 		"record put", "record get", "record list", "record subjects", "record find", "record delete",
+		"record restrict", "record lift", "record object", "record unobject", "record report-child", "record export", "record erase",
 		"drive create", "drive get", "drive list", "drive write", "drive read", "drive delete",
-		"consent grant", "consent get", "consent list", "consent withdraw",
+		"drive inspect", "drive restrict", "drive lift", "drive snapshot", "drive snapshots", "drive restore", "drive delete-snapshot",
+		"consent grant", "consent get", "consent list", "consent withdraw", "consent receipt",
+		"recipient register", "recipient update", "recipient list", "recipient revoke",
+		"order record", "order get", "order approve", "order reject", "order revoke", "order list",
+		"case open", "case approve", "case close", "case list",
+		"disclosure notice", "disclosure object", "disclosure lift-objection", "disclosure request", "disclosure grant",
+		"disclosure disclose", "disclosure list",
 		"transfer check", "policy list", "policy get", "policy explain",
 		"audit decision", "audit decisions", "region list", "gateway", "tour", "version",
 	}

@@ -12,6 +12,7 @@ type consentCommands struct {
 	Get      consentGet      `cmd:"" help:"Show one consent."`
 	List     consentList     `cmd:"" help:"List a tenant's consents, newest first."`
 	Withdraw consentWithdraw `cmd:"" help:"Take a consent back, from anywhere."`
+	Receipt  consentReceipt  `cmd:"" help:"Print a consent's receipt, a JSON-LD document with its whole history."`
 }
 
 type consentGrant struct {

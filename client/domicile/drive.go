@@ -16,6 +16,14 @@ type driveCommands struct {
 	Write  driveWrite  `cmd:"" help:"Write a file to a drive: all of it, or nothing."`
 	Read   driveRead   `cmd:"" help:"Read a drive into a file, as it is when the call begins."`
 	Delete driveDelete `cmd:"" help:"Delete a drive, its key at once."`
+
+	Inspect        driveInspect        `cmd:"" help:"Look at what is stored, with the tenant's permission, or at what passes, under an abuse case."`
+	Restrict       driveRestrict       `cmd:"" help:"Take purposes away from what is stored on a drive."`
+	Lift           driveLift           `cmd:"" help:"Give purposes back."`
+	Snapshot       driveSnapshot       `cmd:"" help:"Keep a drive as it is now."`
+	Snapshots      driveSnapshots      `cmd:"" help:"List a drive's snapshots, newest first."`
+	Restore        driveRestore        `cmd:"" help:"Put a drive back to a snapshot."`
+	DeleteSnapshot driveDeleteSnapshot `cmd:"" help:"Delete a snapshot."`
 }
 
 type driveCreate struct {
@@ -148,20 +156,13 @@ type driveRead struct {
 // Run reads the drive. A file that could not be read whole is removed.
 func (c *driveRead) Run(a *app) error {
 	return a.call(func(g *client.Client) error {
-		if c.File == "-" {
-			_, err := c.read(a, g, a.stdout)
+		var n int64
+		err := a.writeFile(c.File, func(w io.Writer) error {
+			var err error
+			n, err = c.read(a, g, w)
 			return err
-		}
-		f, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		n, err := c.read(a, g, f)
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
-			os.Remove(c.File)
+		})
+		if err != nil || c.File == "-" {
 			return err
 		}
 		return a.note(fmt.Sprintf("%d bytes read", n))

@@ -51,6 +51,15 @@ func (p *progress) at(n int64) {
 	fmt.Fprintf(p.w, "\r\x1b[K%s", p.line())
 }
 
+// text draws a line of text in the bar's place.
+func (p *progress) text(line string) {
+	if p.w == nil || time.Since(p.drawn) < redraw {
+		return
+	}
+	p.drawn = time.Now()
+	fmt.Fprintf(p.w, "\r\x1b[K%s", line)
+}
+
 // end takes the bar off the screen; it may be called twice.
 func (p *progress) end() {
 	if p.w == nil || p.drawn.IsZero() {

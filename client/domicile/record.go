@@ -15,6 +15,14 @@ type recordCommands struct {
 	Subjects recordSubjects `cmd:"" help:"List a tenant's subjects."`
 	Find     recordFind     `cmd:"" help:"Find records by an exact e-mail address or phone number."`
 	Delete   recordDelete   `cmd:"" help:"Delete a record."`
+
+	Restrict    recordRestrict    `cmd:"" help:"Take purposes away from what is held about a person."`
+	Lift        recordLift        `cmd:"" help:"Give purposes back."`
+	Object      recordObject      `cmd:"" help:"Decline automatic collection about a person."`
+	Unobject    recordUnobject    `cmd:"" help:"Allow automatic collection again."`
+	ReportChild recordReportChild `cmd:"" help:"Report that a person is a child: without a parent's consent everything is erased."`
+	Export      recordExport      `cmd:"" help:"Write everything that is held about a person to a file."`
+	Erase       recordErase       `cmd:"" help:"Destroy everything that is held about a person, the key at once."`
 }
 
 // purposeFlag is what data is used for; the gateway refuses a use without one.

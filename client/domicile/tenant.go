@@ -9,6 +9,11 @@ type tenantCommands struct {
 	Register tenantRegister `cmd:"" help:"Register a tenant in its home region."`
 	Get      tenantGet      `cmd:"" help:"Show one tenant's registration."`
 	List     tenantList     `cmd:"" help:"List the tenants of a region."`
+	Update   tenantUpdate   `cmd:"" help:"Change a tenant's residence."`
+	Suspend  tenantSuspend  `cmd:"" help:"Stop serving a tenant; what protects people goes on."`
+	Resume   tenantResume   `cmd:"" help:"Serve a suspended tenant again."`
+	Erase    tenantErase    `cmd:"" help:"Destroy everything that is held for a tenant, its keys at once."`
+	Erasure  tenantErasure  `cmd:"" help:"Show how far an erasure of a tenant or a person has come."`
 }
 
 type tenantRegister struct {

@@ -71,6 +71,7 @@ func enumVars() kong.Vars {
 		"purposes": residencyv1.Purpose(0), "classes": residencyv1.DataClass(0), "sources": residencyv1.Source(0),
 		"kinds": residencyv1.ConsentKind(0), "states": residencyv1.ConsentState(0), "actions": residencyv1.Action(0),
 		"recipients": residencyv1.RecipientKind(0), "parties": residencyv1.Party(0), "outcomes": residencyv1.Outcome(0),
+		"stages": residencyv1.TransactionStage(0), "orderstates": residencyv1.LegalOrderState(0), "casestates": residencyv1.AbuseCaseState(0),
 	} {
 		vars[name] = strings.Join(enumNames(e.Descriptor()), ", ")
 	}
