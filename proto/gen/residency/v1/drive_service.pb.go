@@ -2208,14 +2208,14 @@ const file_residency_v1_drive_service_proto_rawDesc = "" +
 	"\n" +
 	"WriteDrive\x12\x1f.residency.v1.WriteDriveRequest\x1a .residency.v1.WriteDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x02\x1a\fdrives.write(\x01\x12e\n" +
 	"\tReadDrive\x12\x1e.residency.v1.ReadDriveRequest\x1a\x1f.residency.v1.ReadDriveResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x02\x1a\vdrives.read0\x01\x12j\n" +
-	"\vDeleteDrive\x12 .residency.v1.DeleteDriveRequest\x1a!.residency.v1.DeleteDriveResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x03\x1a\fdrives.write\x12q\n" +
+	"\vDeleteDrive\x12 .residency.v1.DeleteDriveRequest\x1a!.residency.v1.DeleteDriveResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x02\x1a\fdrives.write\x12q\n" +
 	"\fInspectDrive\x12!.residency.v1.InspectDriveRequest\x1a\".residency.v1.InspectDriveResponse\"\x18\xca\xf3\x18\x14\b\x05\x10\x02\x1a\x0edrives.inspect0\x01\x12p\n" +
 	"\rRestrictDrive\x12\".residency.v1.RestrictDriveRequest\x1a#.residency.v1.RestrictDriveResponse\"\x16\xca\xf3\x18\x12\b\a\x10\x02\x1a\fdrives.write\x12\x85\x01\n" +
 	"\x14LiftDriveRestriction\x12).residency.v1.LiftDriveRestrictionRequest\x1a*.residency.v1.LiftDriveRestrictionResponse\"\x16\xca\xf3\x18\x12\b\a\x10\x02\x1a\fdrives.write\x12p\n" +
 	"\rSnapshotDrive\x12\".residency.v1.SnapshotDriveRequest\x1a#.residency.v1.SnapshotDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x12o\n" +
 	"\rListSnapshots\x12\".residency.v1.ListSnapshotsRequest\x1a#.residency.v1.ListSnapshotsResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x12m\n" +
 	"\fRestoreDrive\x12!.residency.v1.RestoreDriveRequest\x1a\".residency.v1.RestoreDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x12s\n" +
-	"\x0eDeleteSnapshot\x12#.residency.v1.DeleteSnapshotRequest\x1a$.residency.v1.DeleteSnapshotResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x03\x1a\fdrives.writeB\xc3\x01\n" +
+	"\x0eDeleteSnapshot\x12#.residency.v1.DeleteSnapshotRequest\x1a$.residency.v1.DeleteSnapshotResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x02\x1a\fdrives.writeB\xc3\x01\n" +
 	"\x19dev.domicile.residency.v1B\x11DriveServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (

@@ -58,7 +58,8 @@ type DriveServiceClient interface {
 	WriteDrive(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[WriteDriveRequest, WriteDriveResponse], error)
 	// Reads a range of bytes as it was when the call began.
 	ReadDrive(ctx context.Context, in *ReadDriveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadDriveResponse], error)
-	// Deletes a drive. Its key is destroyed at once, its bytes are swept after.
+	// Deletes a drive (clause stop-holding). Its key is destroyed at once, its bytes
+	// are swept after.
 	DeleteDrive(ctx context.Context, in *DeleteDriveRequest, opts ...grpc.CallOption) (*DeleteDriveResponse, error)
 	// Looks into a drive. For PURPOSE_INSPECTION it reads what is stored, with the
 	// tenant's recorded permission alone (clause no-inspection). For
@@ -267,7 +268,8 @@ type DriveServiceServer interface {
 	WriteDrive(grpc.ClientStreamingServer[WriteDriveRequest, WriteDriveResponse]) error
 	// Reads a range of bytes as it was when the call began.
 	ReadDrive(*ReadDriveRequest, grpc.ServerStreamingServer[ReadDriveResponse]) error
-	// Deletes a drive. Its key is destroyed at once, its bytes are swept after.
+	// Deletes a drive (clause stop-holding). Its key is destroyed at once, its bytes
+	// are swept after.
 	DeleteDrive(context.Context, *DeleteDriveRequest) (*DeleteDriveResponse, error)
 	// Looks into a drive. For PURPOSE_INSPECTION it reads what is stored, with the
 	// tenant's recorded permission alone (clause no-inspection). For
