@@ -45,8 +45,7 @@ type engine struct {
 	applied      [marks]atomic.Uint64 // by hash of what a commit wrote to: the count of the newest group
 	latest       atomic.Int64         // the newest time given out, in nanoseconds since 1970
 
-	rows   *rowCache
-	syncer syncer // makes the log durable
+	rows *rowCache
 
 	opening    atomic.Bool  // the database is being opened; a failure then ends that
 	complained atomic.Int64 // when a failure of background work was last logged
@@ -192,11 +191,7 @@ func (e *engine) close() error {
 		return err
 	}
 	closed := make(chan error, 1)
-	go func() {
-		err := e.db.Close()
-		e.syncer.close()
-		closed <- err
-	}()
+	go func() { closed <- e.db.Close() }()
 	select {
 	case err := <-closed:
 		return wrap(err)

@@ -15,16 +15,15 @@ import (
 // ends at the remains of an earlier log in a file that is used again.
 type logFS struct {
 	vfs.FS
-	ahead  int64 // how far logs are filled at once
-	syncer *syncer
+	ahead int64 // how far logs are filled at once
 }
 
 // fillAhead is how far a log is filled at once, at the most, in bytes. It bounds
 // what a new database takes on the disk, and what one sync has to write for it.
 const fillAhead = 512 << 10
 
-func newLogFS(fs vfs.FS, memTableBytes uint64, s *syncer) *logFS {
-	return &logFS{FS: fs, ahead: int64(min(fillAhead, memTableBytes)), syncer: s} //nolint:gosec // the lesser is small
+func newLogFS(fs vfs.FS, memTableBytes uint64) *logFS {
+	return &logFS{FS: fs, ahead: int64(min(fillAhead, memTableBytes))} //nolint:gosec // the lesser is small
 }
 
 // Create makes a file. Logs are told by the category that the engine gives them.
@@ -88,14 +87,6 @@ func (f *logFile) fill() {
 
 // zeroes holds nothing but zeros, which nobody writes to.
 var zeroes = sync.Pool{New: func() any { return new([fillAhead]byte) }}
-
-// SyncData makes what was written durable.
-func (f *logFile) SyncData() error {
-	if done, err := f.fs.syncer.sync(f.Fd()); done {
-		return err
-	}
-	return f.File.SyncData()
-}
 
 var (
 	_ vfs.FS   = (*logFS)(nil)

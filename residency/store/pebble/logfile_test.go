@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -30,9 +29,7 @@ func TestLogsAreFilledAhead(t *testing.T) {
 			if err := fs.MkdirAll(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			var s syncer
-			defer s.close()
-			logs := newLogFS(fs, 8<<10, &s)
+			logs := newLogFS(fs, 8<<10)
 			old, path := filepath.Join(dir, "old"), filepath.Join(dir, "log")
 			f, err := logs.Create(old, logCategory)
 			if err != nil {
@@ -90,7 +87,7 @@ func TestALogWithoutRoomToFill(t *testing.T) {
 		}
 		return nil
 	}))
-	f, err := newLogFS(fs, 8<<10, new(syncer)).Create("log", logCategory)
+	f, err := newLogFS(fs, 8<<10).Create("log", logCategory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,37 +98,5 @@ func TestALogWithoutRoomToFill(t *testing.T) {
 	}
 	if err := errors.Join(f.SyncData(), f.Close()); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// A sync of what cannot be synced fails, whoever does it; a sync after the
-// syncer is closed is left to the caller.
-func TestSyncer(t *testing.T) {
-	var s syncer
-	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for range 3 {
-		if _, err := s.sync(f.Fd()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close()
-	if done, err := s.sync(w.Fd()); done && err == nil {
-		t.Error("a pipe was made durable")
-	}
-	if done, err := s.sync(vfs.InvalidFd); done || err != nil {
-		t.Errorf("no file: %v, %v", done, err)
-	}
-	s.close()
-	if done, err := s.sync(f.Fd()); done || err != nil {
-		t.Errorf("after the end: %v, %v", done, err)
 	}
 }

@@ -59,7 +59,7 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 		Logger:                      engineLogger{e},
 		EventListener:               e.listener(),
 	}
-	o.onFS(p, e)
+	o.onFS(p)
 	if o.overwrite {
 		p.Cleaner = newOverwriter(pebble.ArchiveCleaner.Clean)
 	}
@@ -80,16 +80,16 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 }
 
 // onFS gives the engine its file system. The machine's own is watched for being slow.
-func (o Options) onFS(p *pebble.Options, e *engine) {
+func (o Options) onFS(p *pebble.Options) {
 	memTable := o.memTableBytes
 	if memTable == 0 {
 		memTable = defaultMemTableBytes
 	}
 	if o.FS != nil {
-		p.FS = newLogFS(o.FS, memTable, &e.syncer)
+		p.FS = newLogFS(o.FS, memTable)
 		return
 	}
-	p.FS = newLogFS(vfs.Default, memTable, &e.syncer)
+	p.FS = newLogFS(vfs.Default, memTable)
 	p.WithFSDefaults()
 }
 
