@@ -146,10 +146,8 @@ func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster,
 		}
 	}
 	db, err := pebble.OpenCluster(rows, pebble.Options{
-		Logger: s.log.With(slog.String("component", "rows"), slog.String("region", region), slog.String("cluster", cl.Name)),
-		Observe: func(operation string, took time.Duration) {
-			s.seconds.WithLabelValues(region, "rows", operation).Observe(took.Seconds())
-		},
+		Logger:  s.log.With(slog.String("component", "rows"), slog.String("region", region), slog.String("cluster", cl.Name)),
+		Observe: s.timing(region, "rows", "update", "view", "due", "entries"),
 	})
 	if err != nil {
 		return gateway.Cluster{}, err
@@ -165,6 +163,22 @@ func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster,
 		s.seconds.WithLabelValues(region, "blobs", operation).Observe(took.Seconds())
 	}}
 	return gateway.Cluster{Name: cl.Name, Rows: db, Outbox: db, Blobs: timed}, nil
+}
+
+// timing gives what observes a store's operations. Their series are looked up
+// once: an update belongs to every call.
+func (s *stores) timing(region, store string, operations ...string) func(string, time.Duration) {
+	series := make(map[string]prometheus.Observer, len(operations))
+	for _, o := range operations {
+		series[o] = s.seconds.WithLabelValues(region, store, o)
+	}
+	return func(operation string, took time.Duration) {
+		if o := series[operation]; o != nil {
+			o.Observe(took.Seconds())
+			return
+		}
+		s.seconds.WithLabelValues(region, store, operation).Observe(took.Seconds())
+	}
 }
 
 // watch notes when an engine has stopped for good. The region then is unavailable
