@@ -34,7 +34,7 @@ func (c *policyDiff) Run(a *app) error {
 		return err
 	}
 	from, to := policies[0], policies[1]
-	var voided []*residencyv1.Consent
+	var voided []voidedConsent
 	if c.Tenant != "" {
 		if voided, err = c.voidedOf(a, from, to); err != nil {
 			return err
@@ -54,7 +54,13 @@ func (c *policyDiff) Run(a *app) error {
 	return c.printVoided(a, voided)
 }
 
-func (c *policyDiff) json(a *app, d policy.Difference, voided []*residencyv1.Consent) error {
+// voidedConsent is a recorded consent that the later policy voids, and why.
+type voidedConsent struct {
+	*residencyv1.Consent
+	clause string
+}
+
+func (c *policyDiff) json(a *app, d policy.Difference, voided []voidedConsent) error {
 	difference := differenceProto(d)
 	if c.Tenant == "" {
 		return a.json(difference)
@@ -63,36 +69,41 @@ func (c *policyDiff) json(a *app, d policy.Difference, voided []*residencyv1.Con
 		Difference json.RawMessage `json:"difference"`
 		Tenant     json.RawMessage `json:"voided_of_tenant"`
 	}
+	list := &residencyv1.ListConsentsResponse{}
+	for _, v := range voided {
+		list.Consents = append(list.Consents, v.Consent)
+	}
 	var err error
 	if out.Difference, err = stableJSON(difference); err != nil {
 		return err
 	}
-	if out.Tenant, err = stableJSON(&residencyv1.ListConsentsResponse{Consents: voided}); err != nil {
+	if out.Tenant, err = stableJSON(list); err != nil {
 		return err
 	}
 	return a.value(out)
 }
 
-func (c *policyDiff) printVoided(a *app, voided []*residencyv1.Consent) error {
+func (c *policyDiff) printVoided(a *app, voided []voidedConsent) error {
 	if len(voided) == 0 {
 		_, err := fmt.Fprintf(a.stdout, "\nOf tenant %s no active consent is voided.\n", c.Tenant)
 		return err
 	}
 	fmt.Fprintf(a.stdout, "\nOf tenant %s these active consents are voided:\n", c.Tenant)
-	return list(a, nil, voided, []column[*residencyv1.Consent]{
-		{"CONSENT", (*residencyv1.Consent).GetConsentId},
-		{"KIND", func(m *residencyv1.Consent) string { return enumText(m.GetKind()) }},
-		{"SCOPE", scopeText},
-		{"CLASSES", func(m *residencyv1.Consent) string { return enumTexts(m.GetDataClasses()) }},
-		{"WAY", func(m *residencyv1.Consent) string { return wayText(m.GetFromJurisdiction(), m.GetToJurisdiction()) }},
-		{"PURPOSES", func(m *residencyv1.Consent) string { return enumTexts(m.GetPurposes()) }},
-		{"RECORDED UNDER", (*residencyv1.Consent).GetPolicyVersion},
+	return list(a, nil, voided, []column[voidedConsent]{
+		{"CONSENT", func(v voidedConsent) string { return v.GetConsentId() }},
+		{"KIND", func(v voidedConsent) string { return enumText(v.GetKind()) }},
+		{"SCOPE", func(v voidedConsent) string { return scopeText(v.Consent) }},
+		{"CLASSES", func(v voidedConsent) string { return enumTexts(v.GetDataClasses()) }},
+		{"WAY", func(v voidedConsent) string { return wayText(v.GetFromJurisdiction(), v.GetToJurisdiction()) }},
+		{"PURPOSES", func(v voidedConsent) string { return enumTexts(v.GetPurposes()) }},
+		{"RECORDED UNDER", func(v voidedConsent) string { return v.GetPolicyVersion() }},
+		{"CLAUSE", func(v voidedConsent) string { return v.clause }},
 	})
 }
 
 // voidedOf lists the tenant's active consents that the later policy voids.
-func (c *policyDiff) voidedOf(a *app, from, to *policy.Policy) ([]*residencyv1.Consent, error) {
-	var out []*residencyv1.Consent
+func (c *policyDiff) voidedOf(a *app, from, to *policy.Policy) ([]voidedConsent, error) {
+	var out []voidedConsent
 	err := a.call(func(g *client.Client) error {
 		for m, err := range g.AllConsents(a.ctx, &residencyv1.ListConsentsRequest{
 			TenantId: c.Tenant, State: residencyv1.ConsentState_CONSENT_STATE_ACTIVE, PageSize: largestPage,
@@ -100,8 +111,8 @@ func (c *policyDiff) voidedOf(a *app, from, to *policy.Policy) ([]*residencyv1.C
 			if err != nil {
 				return a.about(err, c.Tenant, "")
 			}
-			if voids(m, from, to) {
-				out = append(out, m)
+			if clause := voidedUnder(m, from, to); clause != "" {
+				out = append(out, voidedConsent{m, clause})
 			}
 		}
 		return nil
@@ -109,19 +120,21 @@ func (c *policyDiff) voidedOf(a *app, from, to *policy.Policy) ([]*residencyv1.C
 	return out, err
 }
 
-// voids reports whether the later policy voids a consent: one that is given where the policy
-// is, or an agreement to be held there. Of one recorded under neither version every use is assumed.
-func voids(m *residencyv1.Consent, from, to *policy.Policy) bool {
+// voidedUnder gives the clause under which the later policy voids a consent, "" when it does not: one that
+// is given where the policy is, or an agreement to be held there. Of one recorded under neither version
+// every use is assumed.
+func voidedUnder(m *residencyv1.Consent, from, to *policy.Policy) string {
 	home := to.Jurisdiction.String()
-	if m.GetFromJurisdiction() != home && m.GetToJurisdiction() != home {
-		return false
+	held := m.GetKind() == residencyv1.ConsentKind_CONSENT_KIND_RESIDENCE_AGREEMENT && m.GetToJurisdiction() == home
+	if m.GetFromJurisdiction() != home && !held {
+		return ""
 	}
 	var earlier *policy.Policy
 	switch m.GetPolicyVersion() {
 	case from.Version:
 		earlier = from
 	case to.Version:
-		return false
+		return ""
 	}
 	var classes residency.DataClasses
 	for _, class := range m.GetDataClasses() {
@@ -135,8 +148,8 @@ func voids(m *residencyv1.Consent, from, to *policy.Policy) bool {
 	if err != nil {
 		leads = residency.Jurisdiction{} // it is given at home
 	}
-	voided, _ := to.Voids(earlier, residency.ConsentKind(m.GetKind()), classes, leads, purposes)
-	return voided
+	_, clause := to.Voids(earlier, residency.ConsentKind(m.GetKind()), classes, leads, purposes)
+	return clause
 }
 
 // online lets the gateway compare: a version that it has, or a file that is not in force anywhere yet.

@@ -263,19 +263,20 @@ func TestVoidsOfTenant(t *testing.T) {
 	)
 	for what, c := range map[string]struct {
 		m    *residencyv1.Consent
-		want bool
+		want string
 	}{
-		"a kind that is named":         {consent(crossing, personal, "CHUS", payments, "ch-2012-05-02"), true},
-		"recorded under the later one": {consent(crossing, personal, "CHUS", payments, "later"), false},
-		"of another region":            {consent(crossing, personal, "USDE", payments, "us-2011-10-07"), false},
-		"an agreement to be held here": {consent(agreement, personal, "DECH", payments, "ch-2012-05-02"), true},
-		"of no more use":               {consent(permission, drive, "CHCH", inspection, "ch-2012-05-02"), true},
-		"of no more use, given home":   {consent(permission, drive, "CH", inspection, "ch-2012-05-02"), true},
-		"of no more use, older":        {consent(permission, drive, "CH", inspection, "older"), true},
-		"that never was of use":        {consent(permission, personal, "CH", inspection, "ch-2012-05-02"), false},
+		"a kind that is named":         {consent(crossing, personal, "CHUS", payments, "ch-2012-05-02"), "revisions"},
+		"recorded under the later one": {consent(crossing, personal, "CHUS", payments, "later"), ""},
+		"into this region":             {consent(crossing, personal, "USCH", payments, "us-2011-10-07"), ""},
+		"of another region":            {consent(crossing, personal, "USDE", payments, "us-2011-10-07"), ""},
+		"an agreement to be held here": {consent(agreement, personal, "DECH", payments, "ch-2012-05-02"), "revisions"},
+		"of no more use":               {consent(permission, drive, "CHCH", inspection, "ch-2012-05-02"), "no-inspection"},
+		"of no more use, given home":   {consent(permission, drive, "CH", inspection, "ch-2012-05-02"), "no-inspection"},
+		"of no more use, older":        {consent(permission, drive, "CH", inspection, "older"), "revisions"},
+		"that never was of use":        {consent(permission, personal, "CH", inspection, "ch-2012-05-02"), ""},
 	} {
-		if got := voids(c.m, from, to); got != c.want {
-			t.Errorf("%s: voided is %v", what, got)
+		if got := voidedUnder(c.m, from, to); got != c.want {
+			t.Errorf("%s: voided under %q, want %q", what, got, c.want)
 		}
 	}
 }
