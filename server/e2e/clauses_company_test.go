@@ -51,17 +51,7 @@ func testController(c *clause) {
 	if err != nil || erased.Erasure.Controller != c.controller {
 		c.Errorf("the erasure is by %q (%v)", erased.GetErasure().GetController(), err)
 	}
-	c.checkRefuses(strings.ReplaceAll(configuration(c, c.TempDir()), c.controller, "Another Company"), "clause controller")
-}
-
-// configuration is a configuration file like the embedded default, with its data in a folder.
-func configuration(c *clause, data string) string {
-	c.Helper()
-	out, err := domiciled("--print-config", "--data", data)
-	if err != nil {
-		c.Fatalf("%v\n%s", err, out)
-	}
-	return strings.ReplaceAll(out, filepath.Join(data, "identity"), filepath.Join(c.d.data, "identity"))
+	c.checkRefuses(strings.ReplaceAll(printed(c, c.TempDir()), c.controller, "Another Company"), "clause controller")
 }
 
 // checkRefuses has the daemon check a configuration, which it must refuse saying why.
@@ -214,7 +204,7 @@ func testRevisions(c *clause) {
 		}
 	}
 	old := "- " + p.Version + ".yaml"
-	text := configuration(c, dir)
+	text := printed(c, dir)
 	if !strings.Contains(text, old) {
 		c.Fatalf("no policy %q in\n%s", old, text)
 	}

@@ -68,7 +68,7 @@ func (c *clause) inspect(by *client.Client, req *residencyv1.InspectDriveRequest
 // testDriveStorage: a cluster outside the jurisdiction, or that somebody else owns or operates,
 // is refused; a drive's bytes come to lie in the region's own folder and nowhere else.
 func testDriveStorage(c *clause) {
-	text := configuration(c, c.TempDir())
+	text := printed(c, c.TempDir())
 	c.checkAccepts(text)
 	at := strings.Index(text, "location: "+c.jurisdiction)
 	if at < 0 {
