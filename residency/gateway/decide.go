@@ -91,8 +91,9 @@ type txn struct {
 	work      int // how many rows were looked at
 
 	recipient   residency.RecipientKind // of a disclosure
-	recipientID string                  // whom a border consent must name; "" until it is looked up
+	recipientID string                  // whom a border consent must name and the log names; "" until it is looked up
 	target      residency.Jurisdiction  // where else data would go; zero = nowhere
+	grounds     grounds                 // what a disclosure's requirements were looked up in
 	row         tenantRow
 	version     uint64 // of the tenant's row
 	exists      bool   // the tenant's row is there
@@ -401,6 +402,9 @@ func (t *txn) entry(result residency.Kind) *audit.Entry {
 		e.Object = t.tk.ObjectPseudonym(t.drive)
 	case t.object != "" && t.sk != nil:
 		e.Object = t.sk.ObjectPseudonym(t.object)
+	}
+	if t.recipientID != "" && t.exists {
+		e.Recipient = t.tk.ObjectPseudonym(t.recipientRow(t.recipientID))
 	}
 	return e
 }

@@ -42,6 +42,9 @@ func (t *txn) judge() error {
 		return err
 	}
 	if !t.served() { // run answers that, before any requirement is looked at
+		if t.a.prepare != nil && legs[0].To.IsZero() { // nothing was decided yet
+			t.decision = t.policy.Decide(legs[0], &allMet)
+		}
 		return nil
 	}
 	if t.subject != "" {

@@ -191,6 +191,11 @@ func (t *txn) closeAbandoned(task store.Task) error {
 	if err != nil {
 		return err
 	}
+	if e.Action == residency.Disclose {
+		if err := t.abandonDisclosure(task.ID, row.Bytes); err != nil {
+			return err
+		}
+	}
 	t.g.metrics.streamsCut.WithLabelValues("ABANDONED").Inc()
 	return t.close(task.ID, task, &e)
 }
