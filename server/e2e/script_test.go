@@ -187,7 +187,7 @@ func (s *script) exits(code int, args []string) error {
 		cmd = exec.Command(filepath.Join(bin, "domicile"), args[1:]...)
 	}
 	cmd.Dir = s.work
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.work}
+	cmd.Env = []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + s.work}
 	for key, value := range s.vars {
 		cmd.Env = append(cmd.Env, key+"="+value)
 	}
