@@ -50,9 +50,9 @@ func (c *disclosureDisclose) Run(a *app) error {
 			return a.partly(a.about(err, c.TenantID, c.Subject), records, size)
 		}
 		if c.Drive != "" {
-			return a.note(fmt.Sprintf("%d bytes disclosed", size))
+			return a.note(countText(size, "byte") + " disclosed")
 		}
-		return a.note(fmt.Sprintf("%d records disclosed", records))
+		return a.note(countText(records, "record") + " disclosed")
 	})
 }
 
@@ -75,7 +75,7 @@ func (c *disclosureDisclose) request() *residencyv1.DiscloseRequest {
 // partly warns that a part had left before a disclosure was cut: it is on record.
 func (a *app) partly(err error, records, size int64) error {
 	if records+size > 0 && !errors.Is(err, context.Canceled) {
-		fmt.Fprintf(a.stderr, "%d records and %d bytes had left before it ended; `domicile disclosure list` has them\n", records, size)
+		fmt.Fprintf(a.stderr, "%s and %s of drives had left before it ended; `domicile disclosure list` says so too\n", countText(records, "record"), countText(size, "byte"))
 	}
 	return err
 }

@@ -53,7 +53,7 @@ func (c *tenantErase) confirm(a *app) error {
 	if c.Yes {
 		return nil
 	}
-	fmt.Fprintf(a.stderr, "Everything that is held for %s will be destroyed, for good.\nType its identifier to go on: ", printable(c.TenantID))
+	fmt.Fprintf(a.stderr, "Everything that is held for %s will be destroyed, for good.\nType its identifier to go on:\n", printable(c.TenantID))
 	typed, err := bufio.NewReader(io.LimitReader(a.stdin, 1<<10)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -103,7 +103,7 @@ func (f waitFlag) follow(a *app, g *client.Client, e *residencyv1.Erasure) (*res
 	bar := newProgress(a.stderr, "", -1)
 	defer bar.end()
 	for wait := 50 * time.Millisecond; e.GetState() != residencyv1.ErasureState_ERASURE_STATE_DONE; wait = min(2*wait, time.Second) {
-		bar.text(fmt.Sprintf("%s: %d rows and %d blobs deleted", strings.ToLower(enumText(e.GetState())), e.GetRowsErased(), e.GetBlobsErased()))
+		bar.text(fmt.Sprintf("%s: %s and %s deleted", strings.ToLower(enumText(e.GetState())), countText(e.GetRowsErased(), "row"), countText(e.GetBlobsErased(), "blob")))
 		select {
 		case <-a.ctx.Done():
 			return nil, a.ctx.Err()

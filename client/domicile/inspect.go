@@ -65,7 +65,7 @@ func (c *driveInspect) stored(a *app, g *client.Client, w io.Writer) (string, er
 		TenantId: c.TenantID, DriveId: c.DriveID, Purpose: residencyv1.Purpose_PURPOSE_INSPECTION,
 		Offset: int64(c.Offset), Length: int64(c.Length),
 	}, w, bar.at, a.decided())
-	return fmt.Sprintf("%d bytes inspected", n), err
+	return countText(n, "byte") + " inspected", err
 }
 
 // watch writes what passes until its time is over; that it is then ended is no failure.

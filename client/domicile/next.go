@@ -12,6 +12,14 @@ type requestFlag struct {
 	RequestID string `placeholder:"UUID" help:"Makes a repeated command give the first result for 24 hours."`
 }
 
+// countText is a number of things.
+func countText(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // next tells people what is to be done now, with the commands that do it, where
 // it does not mix with data.
 func (a *app) next(what string, commands ...string) error {

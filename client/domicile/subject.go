@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 
@@ -114,13 +113,13 @@ func (c *recordExport) Run(a *app) error {
 			defer bar.end()
 			var err error
 			lines, err = g.ExportSubjectTo(a.ctx, &residencyv1.ExportSubjectRequest{TenantId: c.TenantID, SubjectId: c.SubjectID}, w,
-				func(n int64) { bar.text(fmt.Sprintf("%d pieces", n)) }, a.decided())
+				func(n int64) { bar.text(countText(n, "piece")) }, a.decided())
 			return err
 		})
 		if err != nil {
 			return a.about(err, c.TenantID, c.SubjectID)
 		}
-		return a.note(fmt.Sprintf("%d pieces exported", lines))
+		return a.note(countText(lines, "piece") + " exported")
 	})
 }
 
