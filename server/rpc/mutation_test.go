@@ -103,7 +103,7 @@ func governanceRequests(id string, evidence *residencyv1.Evidence) map[string]pr
 		residencyv1.RecordService_ExportSubject_FullMethodName:      &residencyv1.ExportSubjectRequest{TenantId: "acme", SubjectId: "p"},
 		residencyv1.RecordService_EraseSubject_FullMethodName:       &residencyv1.EraseSubjectRequest{TenantId: "acme", SubjectId: "doomed", RequestId: id},
 		residencyv1.DriveService_InspectDrive_FullMethodName: &residencyv1.InspectDriveRequest{
-			TenantId: "acme", DriveId: "d", Purpose: residencyv1.Purpose_PURPOSE_INSPECTION, Offset: 1, Length: 2, CaseId: "c",
+			TenantId: "acme", DriveId: "d", Purpose: residencyv1.Purpose_PURPOSE_INSPECTION, Offset: 1, Length: 2,
 		},
 		residencyv1.DriveService_RestrictDrive_FullMethodName:        &residencyv1.RestrictDriveRequest{TenantId: "acme", DriveId: "d", Purposes: taken, ExpectedVersion: proto.Int64(1), RequestId: id},
 		residencyv1.DriveService_LiftDriveRestriction_FullMethodName: &residencyv1.LiftDriveRestrictionRequest{TenantId: "acme", DriveId: "d", Purposes: taken, ExpectedVersion: proto.Int64(1), RequestId: id},
