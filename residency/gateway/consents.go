@@ -70,6 +70,9 @@ func (t *txn) consentsOf(scope store.ID) ([]consent.Consent, error) {
 		t.work++
 		return len(list) < maxConsents
 	})
+	if residency.KindOf(failed) == residency.NotFound { // erased: there is nobody whose word it could be
+		return nil, nil
+	}
 	if failed != nil {
 		err = failed
 	}
@@ -86,7 +89,7 @@ func (t *txn) scopeKeys(scope store.ID) (scopeKeys, error) {
 		return nil, err
 	}
 	if sk == nil {
-		return nil, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a subject has consents but no key"))
+		return nil, t.keyless(scope)
 	}
 	return sk, nil
 }
@@ -121,6 +124,9 @@ func (g *Gateway) GrantConsent(ctx context.Context, call *Call, req GrantConsent
 			errors.New("a consent is recorded in the jurisdiction that it leads from, an agreement where the data is homed"))
 	}
 	if err := checkConsent(op, &req.Consent); err != nil {
+		return ConsentNow{}, err
+	}
+	if err := refuseCardsIn(op, "consent.evidence", &req.Consent.Evidence); err != nil {
 		return ConsentNow{}, err
 	}
 	id, err := uuid.NewV7()
@@ -325,7 +331,7 @@ func (t *txn) readConsent(consentID string) (consent.Consent, uint64, error) {
 // GetConsent gives one consent.
 func (g *Gateway) GetConsent(ctx context.Context, call *Call, tenant, consentID string) (ConsentNow, error) {
 	var c consent.Consent
-	t, err := g.decide(ctx, &act{call: call, op: "gateway.GetConsent", tenant: tenant}, func(t *txn) error {
+	t, err := g.decide(ctx, &act{call: call, op: "gateway.GetConsent", tenant: tenant, suspended: true}, func(t *txn) error {
 		var err error
 		c, _, err = t.readConsent(consentID)
 		return err
@@ -340,7 +346,7 @@ func (g *Gateway) GetConsent(ctx context.Context, call *Call, tenant, consentID 
 func (g *Gateway) ListConsents(ctx context.Context, call *Call, req ListConsents) ([]ConsentNow, string, error) {
 	var list []ConsentNow
 	var next string
-	a := &act{call: call, op: "gateway.ListConsents", tenant: req.Tenant, subject: req.Subject}
+	a := &act{call: call, op: "gateway.ListConsents", tenant: req.Tenant, subject: req.Subject, suspended: true}
 	_, err := g.decide(ctx, a, func(t *txn) error {
 		list = nil
 		pager, err := t.page(req.Page, "consents", req.Subject, req.State.String())
@@ -369,6 +375,9 @@ func (t *txn) listConsents(req ListConsents, p *pager, list *[]ConsentNow) (stri
 			return false, residency.E(t.a.op, residency.IntegrityFailure, err)
 		}
 		c, _, err := t.readConsent(u.String())
+		if residency.KindOf(err) == residency.NotFound { // its subject was erased, and it waits for the sweep
+			return false, nil
+		}
 		if err != nil {
 			return false, err
 		}
@@ -391,7 +400,7 @@ func (g *Gateway) WithdrawConsent(ctx context.Context, call *Call, req WithdrawC
 	commit, cancel := context.WithTimeout(ctx, g.limits.withdraw())
 	defer cancel()
 	var out ConsentWithdrawn
-	a := &act{call: call, op: op, tenant: req.Tenant, inbound: true, governs: true}
+	a := &act{call: call, op: op, tenant: req.Tenant, inbound: true, governs: true, suspended: true}
 	_, err := g.decide(commit, a, func(t *txn) error {
 		var err error
 		out, err = t.withdraw(req)

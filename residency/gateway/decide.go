@@ -97,6 +97,7 @@ type txn struct {
 	row         tenantRow
 	version     uint64 // of the tenant's row
 	exists      bool   // the tenant's row is there
+	goesOn      bool   // the act goes on after its decision: another entry will say how it ended
 
 	policy   *policy.Policy
 	decision residency.Decision
@@ -199,8 +200,12 @@ func (t *txn) subjectKeys(ctx context.Context) (*seal.SubjectKeys, error) {
 	return sk, err
 }
 
-// keysOf gives a subject's keys, or nil when there are none.
+// keysOf gives a subject's keys, or nil when there are none. An erased subject
+// has none, even where this process still holds them.
 func (t *txn) keysOf(ctx context.Context, subject store.ID) (*seal.SubjectKeys, error) {
+	if mark, err := t.marked(subject); mark != "" || err != nil {
+		return nil, err
+	}
 	sk, err := t.home.region.Vault.Subject(ctx, t.tk, subject)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
@@ -211,10 +216,17 @@ func (t *txn) keysOf(ctx context.Context, subject store.ID) (*seal.SubjectKeys, 
 	return sk, nil
 }
 
-// createSubject gives the keys of the act's subject, made if there are none.
+// createSubject gives the keys of the act's subject, made if there are none; for
+// an erased subject that is ERASED.
 func (t *txn) createSubject(ctx context.Context) (*seal.SubjectKeys, error) {
 	if t.sk != nil {
 		return t.sk, nil
+	}
+	if mark, err := t.marked(t.subject); mark != "" || err != nil {
+		if err == nil {
+			err = residency.E(t.a.op, residency.Erased, nil)
+		}
+		return nil, err
 	}
 	sk, err := t.home.region.Vault.CreateSubject(ctx, t.tk, t.subject)
 	if err != nil {
@@ -291,7 +303,7 @@ func (t *txn) run(tx store.Tx, id uuid.UUID, body func(*txn) error) (answer, fai
 func (t *txn) begin(tx store.Tx) {
 	t.Tx, t.now = tx, tx.Now()
 	t.consents, t.bytes, t.permit, t.after = nil, 0, seal.Permit{}, nil
-	t.row, t.exists, t.object, t.sk = tenantRow{}, false, "", nil
+	t.row, t.exists, t.goesOn, t.object, t.sk = tenantRow{}, false, false, "", nil
 	t.whole, t.wholeRead, t.work = nil, false, 0
 	t.recipient, t.recipientID, t.target = t.a.recipient, "", t.a.to
 }
@@ -320,6 +332,9 @@ func (t *txn) record(id uuid.UUID, result residency.Kind) error {
 		index = newestFirst(id)
 	}
 	e := t.entry(result)
+	if t.goesOn && t.decision.Allow {
+		e.Phase = audit.Intent
+	}
 	if t.a.stream != nil && t.decision.Allow && result == residency.OK {
 		e.Phase = audit.Intent
 		if err := t.a.stream.open(t, e); err != nil {

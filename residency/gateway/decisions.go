@@ -84,7 +84,7 @@ func (t *txn) readDecision(id uuid.UUID, places []byte) (DecisionRecord, error) 
 	out := DecisionRecord{
 		Decision: first.DecisionOf(), Caller: first.Caller, Method: first.Method, Place: first.Place, Result: first.Result,
 	}
-	if len(places) == 8 {
+	if len(places) == 8 || first.Phase != audit.Intent { // what a refusal set off is no result of the refused call
 		return out, nil
 	}
 	last, err := t.readEntry(id, binary.BigEndian.Uint64(places[len(places)-8:]))

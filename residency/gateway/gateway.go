@@ -131,6 +131,7 @@ type Gateway struct {
 	rows    opened
 	denials denials
 	keeper  *keeper
+	kicks   map[*Cluster]chan struct{} // holds a token when there is something to sweep at once
 }
 
 // New makes a Gateway and refuses a configuration under which it could not
@@ -156,6 +157,12 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.denials = denials{perSecond: float64(limits.DenialsPerSecond), elapsed: g.elapsed, m: make(map[string]*bucket)}
 	g.keeper = &keeper{g: g, streams: make(map[*stream]struct{})}
+	g.kicks = make(map[*Cluster]chan struct{})
+	for i := range g.cfg.Regions {
+		for j := range g.cfg.Regions[i].Clusters {
+			g.kicks[&g.cfg.Regions[i].Clusters[j]] = make(chan struct{}, 1)
+		}
+	}
 	return g, nil
 }
 
@@ -216,7 +223,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			cluster := &region.Clusters[j]
 			wg.Go(func() { every(ctx, g.limits.Lease/3, func() { g.keeper.renewIn(ctx, cluster.Rows) }) })
 			wg.Go(func() { every(ctx, policiesEvery, func() { g.watchPolicies(ctx, region, cluster) }) })
-			wg.Go(func() { every(ctx, sweepEvery, func() { g.sweepIn(ctx, region, cluster) }) })
+			wg.Go(func() { g.runSweep(ctx, region, cluster) })
 		}
 	}
 	wg.Go(func() { every(ctx, gaugesEvery, func() { g.gauges(ctx) }) })

@@ -33,7 +33,7 @@ func (g *Gateway) gauges(ctx context.Context) {
 	}
 }
 
-// The census counts consents by reading them all. It rests twenty times as long
+// The census counts consents and erasures by reading them all. It rests twenty times as long
 // as it took, so that it never costs more than a twentieth of a core.
 const (
 	censusRest = 20
@@ -45,7 +45,7 @@ func (g *Gateway) runCensus(ctx context.Context) {
 		start := time.Now()
 		for i := range g.cfg.Regions {
 			if err := g.census(ctx, &g.cfg.Regions[i]); err != nil && ctx.Err() == nil {
-				g.log.Warn("census of consents", "region", string(g.cfg.Regions[i].Name), "err", err)
+				g.log.Warn("census", "region", string(g.cfg.Regions[i].Name), "err", err)
 			}
 		}
 		rest := time.NewTimer(max(censusMin, censusRest*time.Since(start)))
@@ -58,16 +58,19 @@ func (g *Gateway) runCensus(ctx context.Context) {
 	}
 }
 
-type census [residency.NumConsentKinds][residency.NumConsentStates]int
+type census struct {
+	consents [residency.NumConsentKinds][residency.NumConsentStates]int
+	erasures int // that are not done
+}
 
-// census counts a region's consents, tenant by tenant.
+// census counts a region's consents and erasures, tenant by tenant.
 func (g *Gateway) census(ctx context.Context, r *Region) error {
 	var count census
 	var failed error
 	err := g.cfg.Directory.List(ctx, r.Name, store.Tenant{}, func(id store.Tenant, p store.Placement) bool {
 		h, err := g.place(id, p)
 		if err == nil {
-			err = g.countConsents(ctx, h, &count)
+			err = errors.Join(g.countConsents(ctx, h, &count), g.countErasures(ctx, h, &count))
 		}
 		failed = err
 		return err == nil && ctx.Err() == nil
@@ -77,9 +80,10 @@ func (g *Gateway) census(ctx context.Context, r *Region) error {
 	}
 	for kind := residency.ConsentKind(1); kind < residency.NumConsentKinds; kind++ {
 		for state := residency.ConsentState(1); state < residency.NumConsentStates; state++ {
-			g.metrics.consents.WithLabelValues(string(r.Name), kind.String(), state.String()).Set(float64(count[kind][state]))
+			g.metrics.consents.WithLabelValues(string(r.Name), kind.String(), state.String()).Set(float64(count.consents[kind][state]))
 		}
 	}
+	g.metrics.erasuresPending.WithLabelValues(string(r.Name)).Set(float64(count.erasures))
 	return nil
 }
 
@@ -119,6 +123,9 @@ func (t *txn) countConsent(id store.ID, sealed []byte, count *census) error {
 		return residency.E(t.a.op, residency.IntegrityFailure, errors.New("a consent's row is damaged"))
 	}
 	keys, err := t.scopeKeys(id[:idSize])
+	if residency.KindOf(err) == residency.NotFound { // erased; the sweep comes for it
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -126,8 +133,34 @@ func (t *txn) countConsent(id store.ID, sealed []byte, count *census) error {
 	if err != nil {
 		return err
 	}
-	if state := c.State(t.now); int(c.Kind) < len(count) && int(state) < len(count[0]) {
-		count[c.Kind][state]++
+	if state := c.State(t.now); int(c.Kind) < len(count.consents) && int(state) < len(count.consents[0]) {
+		count.consents[c.Kind][state]++
+	}
+	return nil
+}
+
+// countErasures adds one tenant's erasures that are not done, some at a time.
+func (g *Gateway) countErasures(ctx context.Context, h home, count *census) error {
+	for after, more := store.ID(""), true; more; {
+		more = false
+		n := 0
+		err := h.cluster.Rows.View(ctx, store.Scope{Tenant: h.tenant}, func(tx store.Tx) error {
+			return tx.Scan(store.KindErasure, "", after, func(id store.ID, b []byte) bool {
+				if n++; n > eraseRows {
+					more = true
+					return false
+				}
+				after = id
+				var row erasureRow
+				if len(id) == idSize && decodeRow(b, &row) == nil && row.State != ErasureDone {
+					count.erasures++
+				}
+				return true
+			})
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -43,6 +43,11 @@ func (g *Gateway) ListRecords(ctx context.Context, call *Call, req ListRecords) 
 		if err != nil {
 			return err
 		}
+		if sk == nil {
+			if gone, err := t.gone(t.subject); gone || err != nil {
+				return err
+			}
+		}
 		next, err = p.walk(t, store.KindRecord, t.subject, func(id store.ID, row []byte) (bool, error) {
 			return t.show(&list, sk, id, row)
 		})
@@ -133,7 +138,7 @@ func (t *txn) showSubject(list *[]Subject, id store.ID, sealed []byte) (bool, er
 		return false, err
 	}
 	if sk == nil {
-		return false, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a subject has no key"))
+		return false, t.leftOut(id)
 	}
 	plain, _, err := sk.OpenFact(store.KindSubject, id, sealed)
 	if err != nil {
@@ -146,6 +151,14 @@ func (t *txn) showSubject(list *[]Subject, id store.ID, sealed []byte) (bool, er
 	t.bytes += uint64(len(row.ID))
 	*list = append(*list, Subject(row))
 	return true, nil
+}
+
+// leftOut is nil when a subject without a key was erased, and so is left out.
+func (t *txn) leftOut(subject store.ID) error {
+	if err := t.keyless(subject); residency.KindOf(err) != residency.NotFound {
+		return err
+	}
+	return nil
 }
 
 // FindRecords finds records by an exact e-mail address or phone number, through
@@ -207,6 +220,9 @@ func (t *txn) found(list *[]Record, req *FindRecords, id store.ID) (bool, error)
 	sk, err := t.keysOf(t.ctx, subject)
 	if err != nil {
 		return false, err
+	}
+	if sk == nil {
+		return false, t.leftOut(subject)
 	}
 	r, err := t.openRecord(sk, id, row)
 	if err != nil {

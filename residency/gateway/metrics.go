@@ -23,6 +23,8 @@ type metrics struct {
 	auditEntries      *prometheus.CounterVec
 	auditFailures     *prometheus.CounterVec
 	driveBytes        *prometheus.CounterVec
+	erasures          *prometheus.CounterVec
+	erasuresPending   *prometheus.GaugeVec
 	keysCached        *prometheus.GaugeVec
 	policyInfo        *prometheus.GaugeVec
 
@@ -73,12 +75,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			"Decisions that could not be made durable; each was answered UNAVAILABLE.", "region"),
 		driveBytes: counter("residency_drive_bytes_total",
 			"Bytes of drive data read and written by callers.", "region", "direction"),
+		erasures: counter("residency_erasures_total",
+			"Erasures of people and tenants that were completed: nothing is left of them.", "region", "kind"),
+		erasuresPending: gauge("residency_erasures_pending",
+			"Erasures that were decided and are not completed yet, when last counted.", "region"),
 		keysCached: gauge("residency_keys_cached", "Keys held in memory.", "region"),
 		policyInfo: gauge("residency_policy_info", "1 for the policy version in force.", "region", "version"),
 	}
 	if r != nil {
 		r.MustRegister(m.decisions, m.blocked, m.borderBytes, m.decisionSeconds, m.regionUp, m.consents, m.consentChanges,
-			m.revocationSeconds, m.streamsCut, m.auditEntries, m.auditFailures, m.driveBytes, m.keysCached, m.policyInfo)
+			m.revocationSeconds, m.streamsCut, m.auditEntries, m.auditFailures, m.driveBytes, m.erasures, m.erasuresPending, m.keysCached, m.policyInfo)
 	}
 	return m
 }
@@ -142,11 +148,13 @@ func (m *metrics) seriesOf(region residency.Region, d *residency.Decision) *seri
 func (m *metrics) streamed(s *stream) {
 	n, d := float64(s.bytes.Load()), &s.decision
 	m.auditEntries.WithLabelValues(string(s.home.region.Name)).Inc()
-	direction := "read"
-	if d.Action == residency.Collect {
-		direction = "write"
+	if d.DataClass == residency.VirtualDriveData {
+		direction := "read"
+		if d.Action == residency.Collect {
+			direction = "write"
+		}
+		m.driveBytes.WithLabelValues(string(s.home.region.Name), direction).Add(n)
 	}
-	m.driveBytes.WithLabelValues(string(s.home.region.Name), direction).Add(n)
 	if d.From != d.To {
 		m.borderBytes.WithLabelValues(d.DataClass.String(), d.From.String(), d.To.String()).Add(n)
 	}

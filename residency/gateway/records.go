@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/domicile-project/domicile/residency"
-	"github.com/domicile-project/domicile/residency/consent"
 	"github.com/domicile-project/domicile/residency/policy"
 	"github.com/domicile-project/domicile/residency/seal"
 	"github.com/domicile-project/domicile/residency/store"
@@ -113,6 +112,7 @@ func (g *Gateway) PutRecord(ctx context.Context, call *Call, req PutRecord) (Rec
 			}
 			return policy.Finding{}, false, nil
 		},
+		denied: func(t *txn) error { return t.learnedOfChild(&req.Record) },
 	}
 	var out RecordWritten
 	t, err := g.decide(ctx, a, func(t *txn) error {
@@ -135,21 +135,14 @@ func (t *txn) parental(r *Record) (policy.Finding, error) {
 	if !r.BirthDate.under(t.policy.MinimumAge, t.now) {
 		return policy.Finding{Met: true}, nil
 	}
-	home := t.home.region.Jurisdiction
-	if t.a.call.Caller.Jurisdiction != home {
+	if t.a.call.Caller.Jurisdiction != t.home.region.Jurisdiction {
 		return policy.Finding{}, nil // whether a parent has consented is not told abroad
 	}
-	var last consent.Finding
-	for _, p := range r.Purposes.List() {
-		f, err := t.findConsent(consent.Query{
-			Kind: residency.Parental, Class: residency.PersonalInformation, From: home, To: home, Purpose: p,
-		}, t.subject)
-		if err != nil || !f.Active {
-			return policy.Finding{}, err
-		}
-		last = f
+	f, err := t.parentalFor(r.Purposes)
+	if err != nil || !f.Active {
+		return policy.Finding{}, err
 	}
-	return t.rely(last), nil
+	return t.rely(f), nil
 }
 
 // putRecord writes a record within its transaction. Everything is checked
@@ -170,7 +163,7 @@ func (t *txn) putRecord(req *PutRecord) (RecordWritten, error) {
 		return out, err
 	}
 	if !matches(req.Expected, there, old.Version) {
-		return out, residency.E(t.a.op, residency.VersionMismatch, nil)
+		return out, t.mismatch()
 	}
 	head, err := t.newHead(&r, old)
 	if err != nil {
@@ -181,6 +174,18 @@ func (t *txn) putRecord(req *PutRecord) (RecordWritten, error) {
 	}
 	out = RecordWritten{ID: r.ID, Version: head.Version, Collected: head.Collected}
 	return out, t.remember(req.RequestID, out.encode())
+}
+
+// mismatch says why a version is not the expected one: of somebody erased there is none.
+func (t *txn) mismatch() error {
+	if t.sk == nil {
+		if gone, err := t.gone(t.subject); err != nil {
+			return err
+		} else if gone {
+			return residency.E(t.a.op, residency.Erased, nil)
+		}
+	}
+	return residency.E(t.a.op, residency.VersionMismatch, nil)
 }
 
 func expectation(v *uint64) string {
@@ -294,11 +299,18 @@ func (t *txn) ensureSubject(sk *seal.SubjectKeys, subject string) error {
 func (g *Gateway) GetRecord(ctx context.Context, call *Call, req GetRecord) (Record, error) {
 	var row []byte // nil = there is no such record
 	look := func(t *txn) (recordHead, error) {
+		row = nil
 		head, found, there, err := t.readHead(t.recordID(req.Subject, req.Record))
-		if row = nil; there {
-			row = found
+		if err != nil || !there {
+			return head, err
 		}
-		return head, err
+		if t.sk == nil { // erased: the row waits for the sweep
+			if gone, err := t.gone(t.subject); gone || err != nil {
+				return head, err
+			}
+		}
+		row = found
+		return head, nil
 	}
 	a := &act{
 		call: call, op: "gateway.GetRecord", tenant: req.Tenant, subject: req.Subject, purpose: req.Purpose,
@@ -353,6 +365,9 @@ func (g *Gateway) DeleteRecord(ctx context.Context, call *Call, req DeleteRecord
 		head, _, there, err := t.readHead(id)
 		if err != nil {
 			return err
+		}
+		if there && t.sk == nil {
+			return t.keyless(t.subject)
 		}
 		if !there {
 			return residency.E(a.op, residency.NotFound, nil)

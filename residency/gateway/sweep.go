@@ -19,6 +19,29 @@ const (
 	sweepBatch = 256 // tasks, and extents of one drive, at a time
 )
 
+// runSweep sweeps a cluster now and then, and when it is kicked, until the context ends.
+func (g *Gateway) runSweep(ctx context.Context, region *Region, cluster *Cluster) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		g.sweepIn(ctx, region, cluster)
+		select {
+		case <-tick.C:
+		case <-g.kicks[cluster]:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// kick makes a cluster's sweep begin at once.
+func (g *Gateway) kick(cluster *Cluster) {
+	select {
+	case g.kicks[cluster] <- struct{}{}:
+	default:
+	}
+}
+
 // sweepIn does what is due in one cluster, until nothing is.
 func (g *Gateway) sweepIn(ctx context.Context, region *Region, cluster *Cluster) {
 	for ctx.Err() == nil {
@@ -59,6 +82,9 @@ func postpone(ctx context.Context, cluster *Cluster, task store.Task) error {
 // perform does one task in a transaction of its tenant, which takes it off the agenda.
 func (g *Gateway) perform(ctx context.Context, region *Region, cluster *Cluster, task store.Task) error {
 	h := home{tenant: task.Tenant, region: region, cluster: cluster, known: true}
+	if task.Kind == store.TaskEraseSubject || task.Kind == store.TaskEraseTenant {
+		return g.erase(ctx, h, task)
+	}
 	t := &txn{g: g, a: &act{op: "gateway.sweep", call: &Call{Method: "sweep"}}, home: h, ctx: ctx}
 	tk, err := region.Vault.Tenant(ctx, task.Tenant)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -246,7 +272,7 @@ func (t *txn) recordExpiry(task store.Task) error {
 	}
 	t.exists, t.sk = t.tk != nil, sk
 	e := t.entry(residency.OK)
-	e.Caller = "urn:domicile:sweep"
+	e.Caller = sweeper
 	return t.append(newestFirst(id), e)
 }
 

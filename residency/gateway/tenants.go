@@ -17,6 +17,9 @@ import (
 // (clauses us-residents, eu-residents), or, with an agreement, in another.
 func (g *Gateway) RegisterTenant(ctx context.Context, call *Call, req NewTenant) (Tenant, error) {
 	const op = "gateway.RegisterTenant"
+	if err := refuseCardsIn(op, "agreement", req.Agreement); err != nil {
+		return Tenant{}, err
+	}
 	region, placement, err := g.placement(op, req)
 	if err != nil {
 		return Tenant{}, err
@@ -82,8 +85,15 @@ func misplaced(p policy.Placement, agreement *consent.Evidence) *refusal {
 // register writes the tenant's row. The name is reserved in the directory
 // first: a crash in between leaves a reservation that the next registration takes over.
 func (t *txn) register(req NewTenant) error {
-	if t.exists {
+	if t.exists && t.row.State != TenantErasing {
 		return t.registered(req)
+	}
+	_, erased, err := t.home.region.Vault.Erased(t.ctx, t.home.tenant, "")
+	switch {
+	case err != nil:
+		return residency.E(t.a.op, residency.KeysUnavailable, err)
+	case erased || t.exists: // an identifier is never given out again
+		return residency.E(t.a.op, residency.Erased, nil)
 	}
 	if err := t.reserve(); err != nil {
 		return err
@@ -209,6 +219,9 @@ func (t *txn) takeOver(there, want store.Placement) error {
 	if !errors.Is(err, store.ErrNotFound) {
 		return residency.E(t.a.op, residency.AlreadyExists, err)
 	}
+	if _, erased, err := h.region.Vault.Erased(t.ctx, h.tenant, ""); erased || err != nil {
+		return residency.E(t.a.op, residency.AlreadyExists, err)
+	}
 	if err := t.g.cfg.Directory.Update(t.ctx, t.home.tenant, there, want); err != nil {
 		return residency.E(t.a.op, residency.AlreadyExists, nil)
 	}
@@ -247,7 +260,7 @@ func publicTenant(r *tenantRow, version uint64, region *Region, p *policy.Policy
 
 // GetTenant gives one tenant's registration.
 func (g *Gateway) GetTenant(ctx context.Context, call *Call, tenant string) (Tenant, error) {
-	t, err := g.decide(ctx, &act{call: call, op: "gateway.GetTenant", tenant: tenant}, func(*txn) error { return nil })
+	t, err := g.decide(ctx, &act{call: call, op: "gateway.GetTenant", tenant: tenant, suspended: true}, func(*txn) error { return nil })
 	if err != nil {
 		return Tenant{}, err
 	}

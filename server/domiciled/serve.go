@@ -81,6 +81,9 @@ func start(s *setup, log *slog.Logger) (d *daemon, err error) {
 	if err = d.gateway.Prepare(context.Background()); err != nil {
 		return d, err
 	}
+	if err = d.gateway.ApplyLedger(context.Background()); err != nil { // what a backup brought back is swept again
+		return d, err
+	}
 	if d.rpc, err = newRPC(s.cfg, d.gateway, reg, log); err != nil {
 		return d, err
 	}
