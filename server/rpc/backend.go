@@ -110,6 +110,7 @@ type policies interface {
 	Policies(residency.Region) ([]gateway.PolicyVersion, error)
 	Policy(region residency.Region, version string) (gateway.PolicyVersion, []byte, error)
 	Explain(gateway.Explain) (policy.Explanation, *policy.Policy, error)
+	ComparePolicies(gateway.ComparePolicies) (gateway.PoliciesCompared, error)
 }
 
 type decisions interface {

@@ -18,6 +18,7 @@ import (
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/gateway"
+	"github.com/domicile-project/domicile/residency/policy"
 )
 
 var services = []*grpc.ServiceDesc{
@@ -288,6 +289,10 @@ func TestStatesAgree(t *testing.T) {
 		residencyv1.AbuseCaseState(0).Descriptor(): {
 			"UNSPECIFIED": uint8(gateway.CaseStateUnspecified), "OPEN": uint8(gateway.CaseOpen), "APPROVED": uint8(gateway.CaseApproved),
 			"CLOSED": uint8(gateway.CaseClosed), "EXPIRED": uint8(gateway.CaseExpired),
+		},
+		residencyv1.ChangeDirection(0).Descriptor(): {
+			"UNSPECIFIED": uint8(policy.DirectionUnspecified), "LOOSER": uint8(policy.Looser),
+			"STRICTER": uint8(policy.Stricter), "OTHER": uint8(policy.Otherwise),
 		},
 		residencyv1.TransactionStage(0).Descriptor(): {
 			"UNSPECIFIED": uint8(gateway.StageUnspecified), "DUE_DILIGENCE": uint8(gateway.DueDiligence), "ASSET_TRANSFER": uint8(gateway.AssetTransfer),

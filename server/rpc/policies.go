@@ -11,8 +11,17 @@ import (
 
 // policyService translates PolicyService.
 type policyService struct {
-	residencyv1.UnimplementedPolicyServiceServer
-	backend policies
+	residencyv1.UnsafePolicyServiceServer
+	backend   policies
+	comparing chan struct{} // holds a place for each comparison that runs
+}
+
+// comparisons is how many policies are compared at once: each takes a processor
+// for as long as the files are large, a second and a half at the most.
+const comparisons = 1
+
+func newPolicyService(b policies) *policyService {
+	return &policyService{backend: b, comparing: make(chan struct{}, comparisons)}
 }
 
 var _ residencyv1.PolicyServiceServer = (*policyService)(nil)
@@ -72,6 +81,45 @@ func (s *policyService) Explain(_ context.Context, req *residencyv1.ExplainReque
 		})
 	}
 	return out, nil
+}
+
+// ComparePolicies says what becomes different from one version to another. It
+// waits for its turn as long as the call may last.
+func (s *policyService) ComparePolicies(ctx context.Context, req *residencyv1.ComparePoliciesRequest) (*residencyv1.ComparePoliciesResponse, error) {
+	select {
+	case s.comparing <- struct{}{}:
+		defer func() { <-s.comparing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c, err := s.backend.ComparePolicies(gateway.ComparePolicies{
+		Region: residency.Region(req.GetRegion()), From: req.GetFromVersion(), To: req.GetToVersion(), Candidate: req.GetCandidate(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return comparisonProto(&c), nil
+}
+
+func comparisonProto(c *gateway.PoliciesCompared) *residencyv1.ComparePoliciesResponse {
+	d := &c.Difference
+	out := &residencyv1.ComparePoliciesResponse{
+		FromVersion: d.From, ToVersion: d.To, EffectiveTime: timestamp(d.Effective),
+		Compared: int64(d.Compared), Changed: int64(d.Changed), Summary: d.String(),
+	}
+	for _, change := range d.Changes {
+		out.Changes = append(out.Changes, &residencyv1.PolicyChange{
+			Direction: residencyv1.ChangeDirection(change.Direction), Accesses: change.Accesses,
+			Decisions: int64(change.Decisions), Before: change.Before, After: change.After,
+		})
+	}
+	for _, v := range d.Voided {
+		out.Voided = append(out.Voided, &residencyv1.VoidedConsents{
+			Kind: residencyv1.ConsentKind(v.Kind), DataClass: residencyv1.DataClass(v.DataClass), To: v.To,
+			Purpose: residencyv1.Purpose(v.Purpose), Clause: v.Clause,
+		})
+	}
+	return out
 }
 
 func policyProto(v gateway.PolicyVersion) *residencyv1.Policy {

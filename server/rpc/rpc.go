@@ -148,7 +148,7 @@ func (s *Server) register(o Options) {
 	residencyv1.RegisterConsentServiceServer(behind, &consentService{backend: o.Backend})
 	residencyv1.RegisterTransferServiceServer(behind, &transferService{backend: o.Backend})
 	residencyv1.RegisterDisclosureServiceServer(behind, &disclosureService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
-	residencyv1.RegisterPolicyServiceServer(behind, &policyService{backend: o.Backend})
+	residencyv1.RegisterPolicyServiceServer(behind, newPolicyService(o.Backend))
 	residencyv1.RegisterAuditServiceServer(behind, &auditService{backend: o.Backend})
 	residencyv1.RegisterGatewayServiceServer(behind, &gatewayService{
 		backend: o.Backend, name: o.Name, jurisdiction: o.Jurisdiction, mixed: o.Mixed, version: o.Version, started: time.Now(),

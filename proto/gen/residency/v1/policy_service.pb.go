@@ -836,7 +836,7 @@ type ComparePoliciesRequest_ToVersion struct {
 }
 
 type ComparePoliciesRequest_Candidate struct {
-	// A policy file that is not in force anywhere yet.
+	// A policy file that is not in force anywhere yet: at most 384 KiB.
 	Candidate []byte `protobuf:"bytes,4,opt,name=candidate,proto3,oneof"`
 }
 
@@ -1180,7 +1180,7 @@ const file_residency_v1_policy_service_proto_rawDesc = "" +
 	"\ffrom_version\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\vfromVersion\x12*\n" +
 	"\n" +
 	"to_version\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@H\x00R\ttoVersion\x12+\n" +
-	"\tcandidate\x18\x04 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80@H\x00R\tcandidateB\v\n" +
+	"\tcandidate\x18\x04 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\x18H\x00R\tcandidateB\v\n" +
 	"\x02to\x12\x05\xbaH\x02\b\x01\"\xda\x02\n" +
 	"\x17ComparePoliciesResponse\x12!\n" +
 	"\ffrom_version\x18\x01 \x01(\tR\vfromVersion\x12\x1d\n" +
