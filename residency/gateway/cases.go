@@ -50,6 +50,9 @@ func (g *Gateway) OpenAbuseCase(ctx context.Context, call *Call, req OpenCase) (
 	case len(req.Case.Drives) == 0 || len(req.Case.Drives) > maxCaseDrives:
 		return Case{}, residency.Bad(op, "abuse_case.drive_ids", "must name 1 to 100 drives")
 	}
+	if err := refuseCards(op, text{"abuse_case.suspicion", req.Case.Suspicion}); err != nil {
+		return Case{}, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Case{}, residency.E(op, residency.Internal, err)
@@ -150,6 +153,7 @@ func (g *Gateway) CloseAbuseCase(ctx context.Context, call *Call, req Governance
 		if c.Closed.IsZero() {
 			c.Closed = t.now
 		}
+		t.cutStreamsUnder(c.ID, residency.InspectionPermissionRequired)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/audit"
@@ -43,13 +44,16 @@ func (g *Gateway) Disclose(ctx context.Context, call *Call, req Disclose, send f
 	case req.Purpose == residency.BusinessTransfer && req.Stage == StageUnspecified:
 		return residency.Bad(op, "stage", "must be stated for BUSINESS_TRANSFER")
 	}
+	if err := refuseCards(op, text{"necessity", req.Necessity}); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, g.limits.StreamLifetime)
 	defer cancel()
 	s := g.newStream(op, call)
 	d := &handover{g: g, req: &req, send: send, left: make(map[string]bool)}
 	a := &act{
 		call: call, op: op, tenant: req.Tenant, subject: req.Subject, drive: req.Drive, class: residency.PersonalInformation,
-		purpose: req.Purpose, recipient: standIn(req.Purpose), stream: s, prepare: d.prepare, fact: d.fact,
+		purpose: req.Purpose, recipient: standIn(req.Purpose), stream: s, prepare: d.prepare, fact: d.fact, refuse: d.refuse,
 	}
 	if req.Drive != "" {
 		a.class = residency.VirtualDriveData
@@ -78,13 +82,12 @@ func (g *Gateway) Disclose(ctx context.Context, call *Call, req Disclose, send f
 	return d.end(ctx, s, err)
 }
 
-// beginRecords settles which records and fields leave, and that there are any, and records the disclosure.
-func (d *handover) beginRecords(t *txn) (plan, error) {
+// extent settles which records and fields may leave, once every requirement is met.
+func (d *handover) extent(t *txn) (p plan, err error) {
 	var needs residency.Requirements
 	for _, q := range t.legs() {
 		needs |= t.policy.Requirements(q)
 	}
-	var p plan
 	switch {
 	case needs.Has(residency.RequireLegalOrder):
 		p = plan{fields: recordFields, whole: true, window: t.grounds.order.Scope}
@@ -98,8 +101,41 @@ func (d *handover) beginRecords(t *txn) (plan, error) {
 	if needs.Has(residency.RequirePurpose) {
 		p.only = d.req.Purpose
 	}
+	return p, nil
+}
+
+// refuse cuts a disclosure, when its lease is renewed, of which more is on its way than might leave now: a
+// function needs less than it did, a recipient or the policy is another one.
+func (d *handover) refuse(t *txn) (*refusal, error) {
+	if len(d.plan.fields) == 0 { // it has not begun, or is of a drive, of which all or nothing leaves
+		return nil, nil //nolint:nilnil // nothing refuses it
+	}
+	now, err := d.extent(t)
+	if err != nil || d.plan.within(&now) {
+		return nil, err
+	}
+	return &refusal{residency.RecipientOutsideFunction, residency.Set(residency.RequireFunction), t.clause("processors")}, nil
+}
+
+// within reports whether all that leaves under a plan might leave under another.
+func (p *plan) within(other *plan) bool {
+	missing := func(name string) bool {
+		single := strings.HasPrefix(name, "attributes.")
+		return !slices.Contains(other.fields, name) && !(single && slices.Contains(other.fields, "attributes"))
+	}
+	return !slices.ContainsFunc(p.fields, missing) && (other.whole || !p.whole) &&
+		(other.only == residency.PurposeUnspecified || other.only == p.only) &&
+		other.window.From.Equal(p.window.From) && other.window.To.Equal(p.window.To)
+}
+
+// beginRecords settles which records and fields leave, and that there are any, and records the disclosure.
+func (d *handover) beginRecords(t *txn) (plan, error) {
+	p, err := d.extent(t)
+	if err != nil {
+		return p, err
+	}
 	some := false
-	err := t.eachHead(func(h *recordHead) bool {
+	err = t.eachHead(func(h *recordHead) bool {
 		some = p.takes(h)
 		return !some
 	})

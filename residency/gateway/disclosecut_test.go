@@ -48,6 +48,16 @@ func TestDisclosureIsCut(t *testing.T) {
 			r.Safeguard = Safeguard{}
 			d.ok(d.update(r))
 		}, residency.SafeguardMissing, false},
+		"a recipient becomes another kind, for which less would leave": {residency.FraudPartner, ch, func(d *desk, _, _ string) {
+			d.ok(d.update(aRecipient("r", residency.Agent, ch, contacts(residency.Payments), contacts(residency.FraudPrevention))))
+		}, residency.PurposeNotPermitted, false},
+		"a recipient becomes another kind, for which others would leave": {residency.FraudPartner, ch, func(d *desk, _, _ string) {
+			r := aRecord("s1", "f1")
+			r.Purposes = residency.PurposeSet(residency.FraudPrevention)
+			_, _, err := d.put(ch, d.id, r, nil)
+			d.ok(err)
+			d.ok(d.update(aRecipient("r", residency.Agent, ch, contacts(residency.Payments), contacts(residency.FraudPrevention))))
+		}, residency.RecipientOutsideFunction, false},
 		"a recipient moves abroad": {residency.Agent, ch, func(d *desk, _, _ string) {
 			d.ok(d.update(aRecipient("r", residency.Agent, us, contacts(residency.Payments))))
 		}, residency.CrossBorderConsentRequired, false},
@@ -71,7 +81,10 @@ func TestDisclosureIsCut(t *testing.T) {
 					o.ValidUntil = time.Now().Add(2 * time.Minute)
 					req.Purpose, req.Order = residency.LegalObligation, d.approved(o).ID
 				}
-				d.register(aRecipient("r", c.kind, c.at, contacts(residency.Payments)))
+				if c.kind == residency.FraudPartner {
+					req.Purpose, req.Necessity = residency.FraudPrevention, "chargebacks"
+				}
+				d.register(aRecipient("r", c.kind, c.at, contacts(residency.Payments), contacts(residency.FraudPrevention)))
 				_, err := d.notice(Notice{WholeTenant: true, Recipient: "r", Purposes: residency.PurposeSet(residency.Payments), PeriodEnds: time.Now().Add(time.Nanosecond)})
 				d.ok(err)
 				time.Sleep(time.Nanosecond)

@@ -60,7 +60,8 @@ func (d *handover) fact(t *txn, r residency.Requirement) (f policy.Finding, ok b
 	case residency.RequireRegistered:
 		f.Met = t.grounds.recipient != nil
 	case residency.RequireFunction:
-		f.Met = d.fits(to.function(d.req.Purpose))
+		x := to.function(d.req.Purpose)
+		f.Met = x != nil && len(x.Fields) > 0
 	case residency.RequireSafeguard:
 		f.Met = t.now.Before(to.Safeguard.ValidUntil)
 	case residency.RequirePurpose:
@@ -90,13 +91,6 @@ func (r *Recipient) function(p residency.Purpose) *Function {
 		return nil
 	}
 	return &r.Functions[i]
-}
-
-// fits says whether a function still needs every field that is being handed over under it.
-func (d *handover) fits(x *Function) bool {
-	return x != nil && len(x.Fields) > 0 && !slices.ContainsFunc(d.plan.fields, func(name string) bool {
-		return !slices.Contains(x.Fields, name) && !(strings.HasPrefix(name, "attributes.") && slices.Contains(x.Fields, "attributes"))
-	})
 }
 
 // provided says whether something about the person was provided for a purpose, or nothing is held

@@ -52,6 +52,9 @@ func (i *Informal) check(op string) error {
 	case i.Reference == "":
 		return residency.Bad(op, "informal_request.reference", "must be stated")
 	}
+	if err := refuseCards(op, text{"informal_request.reference", i.Reference}); err != nil {
+		return err
+	}
 	return checkFields(op, "informal_request.fields", i.Fields)
 }
 

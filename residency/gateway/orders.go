@@ -77,7 +77,7 @@ func (o *Order) check(op string) error {
 	case !s.From.IsZero() && !s.To.IsZero() && !s.From.Before(s.To):
 		return residency.Bad(op, "order.scope.to_time", "must be after from_time")
 	}
-	return nil
+	return refuseCards(op, text{"order.authority", o.Authority}, text{"order.legal_basis", o.LegalBasis}, text{"order.reference", o.Reference})
 }
 
 // RecordLegalOrder records an order as it came in (clause legal-order), whatever its
@@ -238,6 +238,15 @@ func (g *Gateway) RevokeLegalOrder(ctx context.Context, call *Call, req Governan
 		if o.State != OrderRevoked {
 			o.State, o.Ended = OrderRevoked, t.now
 		}
+		t.cutStreamsUnder(o.ID, residency.LegalOrderExpired)
+	})
+}
+
+// cutStreamsUnder ends what this gateway is doing under an order or a case. Others find out when they renew the leases.
+func (t *txn) cutStreamsUnder(id string, reason residency.Kind) {
+	tenant := t.home.tenant
+	t.later(func(context.Context) {
+		t.g.keeper.cutWhere(reason, func(s *stream) bool { return s.home.tenant == tenant && s.decision.OrderID == id })
 	})
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -48,6 +49,9 @@ func (r *Recipient) check(op string, now time.Time) error {
 		return residency.Bad(op, "recipient.safeguard", "must have both a reference and an end, or be left out")
 	case !r.Safeguard.ValidUntil.IsZero() && !r.Safeguard.ValidUntil.After(now):
 		return residency.Bad(op, "recipient.safeguard.valid_until", "must be in the future")
+	}
+	if err := refuseCards(op, text{"recipient.name", r.Name}, text{"recipient.safeguard.reference", r.Safeguard.Reference}); err != nil {
+		return err
 	}
 	return r.checkFunctions(op)
 }
@@ -177,6 +181,7 @@ func (g *Gateway) RevokeRecipient(ctx context.Context, call *Call, req Recipient
 				r.State, r.Version = RecipientRevoked, r.Version+1
 			}
 			out = r
+			t.cutDisclosuresTo(r.ID)
 			return t.putRecipient(&r)
 		})
 	})
@@ -184,6 +189,16 @@ func (g *Gateway) RevokeRecipient(ctx context.Context, call *Call, req Recipient
 		return Recipient{}, err
 	}
 	return out, nil
+}
+
+// cutDisclosuresTo ends what this gateway is disclosing to a recipient. Others find out when they renew the leases.
+func (t *txn) cutDisclosuresTo(recipient string) {
+	name, tenant := t.tk.ObjectPseudonym(t.recipientRow(recipient)), t.home.tenant
+	t.later(func(context.Context) {
+		t.g.keeper.cutWhere(residency.RecipientNotRegistered, func(s *stream) bool {
+			return s.home.tenant == tenant && bytes.Equal(s.intent.Recipient, name)
+		})
+	})
 }
 
 // ListRecipients lists a tenant's recipients, revoked ones too.

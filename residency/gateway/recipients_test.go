@@ -62,6 +62,39 @@ func TestRecipientForm(t *testing.T) {
 	})
 }
 
+// A payment-card number is refused wherever somebody can write something (clause no-card-data).
+func TestGovernanceRefusesCards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const card = "paid by 4111 1111 1111 1111"
+		d := newDesk(t, us)
+		d.register(aRecipient("agency", residency.PublicAuthority, us))
+		name, safeguard := aRecipient("r", residency.PublicAuthority, us), aRecipient("r", residency.PublicAuthority, us)
+		name.Name, safeguard.Safeguard.Reference = card, card
+		authority, basis, reference := d.anOrder(), d.anOrder(), d.anOrder()
+		authority.Authority, basis.LegalBasis, reference.Reference = card, card, card
+		asked, suspected := request("agency"), aCase()
+		asked.Reference, suspected.Suspicion = card, card
+		for what, call := range map[string]func() error{
+			"a name":        func() error { _, err := d.tryRegister(name); return err },
+			"a safeguard":   func() error { _, err := d.tryRegister(safeguard); return err },
+			"an update":     func() error { name.ID = "agency"; return d.update(name) },
+			"an authority":  func() error { _, err := d.tryOrder(authority); return err },
+			"a legal basis": func() error { _, err := d.tryOrder(basis); return err },
+			"a reference":   func() error { _, err := d.tryOrder(reference); return err },
+			"a request's":   func() error { _, err := d.informal(asked); return err },
+			"a suspicion":   func() error { _, err := d.openCase(suspected); return err },
+			"a disclosure's": func() error {
+				_, err := d.disclose(Disclose{Recipient: "r", Subject: "s1", Necessity: card})
+				return err
+			},
+		} {
+			if err := call(); residency.KindOf(err) != residency.CardDataRefused || strings.Contains(err.Error(), "4111") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	})
+}
+
 // wantField wants BAD_REQUEST about one field.
 func (w *world) wantField(err error, field string) {
 	w.t.Helper()
