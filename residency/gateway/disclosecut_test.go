@@ -9,6 +9,7 @@ import (
 
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/audit"
+	"github.com/domicile-project/domicile/residency/store"
 	"github.com/domicile-project/domicile/residency/store/storetest"
 )
 
@@ -350,5 +351,50 @@ func TestDisclosuresGoWithThePerson(t *testing.T) {
 			t.Errorf("listed %+v", list)
 		}
 		d.wantKind(d.lift(o.ID), residency.NotFound)
+	})
+}
+
+// A person who is erased while something about them is being disclosed: it is cut at once, and nothing of it stays.
+func TestErasureCutsADisclosure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, ch)
+		d.crowd(2 * batchRecords)
+		d.register(aRecipient("a", residency.ThirdParty, ch, contacts(residency.Payments)))
+		_, err := d.notice(Notice{Subject: "s1", Recipient: "a", Purposes: residency.PurposeSet(residency.Payments), PeriodEnds: time.Now().Add(time.Second)})
+		d.ok(err)
+		d.ok(d.lift(d.object(Objection{Subject: "s1"}).ID))
+		time.Sleep(time.Second)
+		req := to("a", residency.Payments)
+		req.Tenant = d.id
+		sent := 0
+		erasure := ""
+		err = d.g.Disclose(t.Context(), as(ch, "Disclose", residency.Disclose, residency.PersonalInformation), req, func(DisclosePiece) error {
+			if sent++; sent == 3 {
+				out, _, err := d.eraseSubject(ch, d.id, "s1", "")
+				d.ok(err)
+				erasure = out.ID
+			}
+			return nil
+		})
+		d.wantKind(err, residency.NotFound)
+		if sent != 3 || len(d.disclosures(ListDisclosures{})) != 0 {
+			t.Errorf("%d records left", sent)
+		}
+		d.g.sweepAll(t.Context())
+		for _, kind := range []store.Kind{store.KindDisclosure, store.KindObjection, store.KindNotice} {
+			if n := d.rows("ch", d.id, kind); n != 0 {
+				t.Errorf("%d rows of kind %d are left", n, kind)
+			}
+		}
+		// Records with two lookups each, the person, a notice; an objection and a disclosure and where they are.
+		if now, err := d.erasure(ch, d.id, erasure); err != nil || now.Rows != 3*(2*batchRecords+2)+1+1+2+2 {
+			t.Errorf("swept %+v, %v", now, err)
+		}
+		_, err = d.notice(Notice{Subject: "s1", Recipient: "a", Purposes: residency.PurposeSet(residency.Payments)})
+		d.wantKind(err, residency.Erased)
+		for _, subject := range []string{"s1", "never"} { // they are the same from then on
+			req.Subject = subject
+			d.refuses(req, residency.NoticeRequired, "choice")
+		}
 	})
 }

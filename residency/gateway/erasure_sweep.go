@@ -225,7 +225,7 @@ func (e *erasing) eraseRow(t *txn, kind store.Kind, r sweptRow) (n uint64, err e
 	switch kind {
 	case store.KindConsent:
 		return 2, errors.Join(err, t.Delete(store.KindConsentID, r.id[idSize:]))
-	case store.KindNotice, store.KindObjection, store.KindDisclosure:
+	case store.KindObjection, store.KindDisclosure:
 		return 2, errors.Join(err, t.Delete(kind, allScopes+r.id[idSize:]))
 	}
 	return 1, err
