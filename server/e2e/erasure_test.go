@@ -238,7 +238,8 @@ func TestErasedTenantLeavesNothing(t *testing.T) {
 	c.nothing()
 	seen := c.progress(id)
 	done := c.untilDone(id)
-	t.Logf("%d records and %d MiB: %d rows and %d blobs erased, seen on the way: %v", records, size>>20, done.RowsErased, done.BlobsErased, seen)
+	t.Logf("%d records and %d MiB: %d rows and %d blobs erased in %v, seen at %d places on the way", records, size>>20,
+		done.RowsErased, done.BlobsErased, done.FinishTime.AsTime().Sub(done.CreateTime.AsTime()), len(seen))
 	if done.RowsErased < int64(records) || done.BlobsErased < size>>22 {
 		t.Errorf("the erasure counts %d rows and %d blobs", done.RowsErased, done.BlobsErased)
 	}
