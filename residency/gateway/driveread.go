@@ -26,7 +26,17 @@ type image struct {
 // ReadDrive reads a range of bytes as it was when the call began. send gets at
 // most 256 KiB at a time; the stream's lease is looked at before each.
 func (g *Gateway) ReadDrive(ctx context.Context, call *Call, req ReadDrive, send func([]byte) error) error {
-	const op = "gateway.ReadDrive"
+	return g.readDrive(ctx, "gateway.ReadDrive", call, &req, func(s *stream, b []byte) error {
+		if err := send(b); err != nil {
+			return err
+		}
+		g.taps.pass(s, false, req.Offset+int64(s.bytes.Load()), b) //nolint:gosec // at most a drive's size
+		return nil
+	})
+}
+
+// readDrive reads what is stored, whatever for.
+func (g *Gateway) readDrive(ctx context.Context, op string, call *Call, req *ReadDrive, send func(*stream, []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, g.limits.StreamLifetime)
 	defer cancel()
 	s := g.newStream(op, call)
@@ -37,7 +47,7 @@ func (g *Gateway) ReadDrive(ctx context.Context, call *Call, req ReadDrive, send
 	end := req.Offset + req.Length
 	_, err := g.decide(ctx, a, func(t *txn) error {
 		var err error
-		img, end, err = t.readImage(s, &req)
+		img, end, err = t.readImage(s, req)
 		return err
 	})
 	if err != nil {
@@ -49,7 +59,7 @@ func (g *Gateway) ReadDrive(ctx context.Context, call *Call, req ReadDrive, send
 		if err := s.check(ctx); err != nil {
 			return err
 		}
-		if err := send(b); err != nil {
+		if err := send(s, b); err != nil {
 			return err
 		}
 		s.bytes.Add(uint64(len(b)))

@@ -129,6 +129,7 @@ func (w *writer) receive(ctx context.Context, req *WriteDrive, next func() ([]by
 		if w.digest != nil {
 			w.digest.Write(b)
 		}
+		w.stream.g.taps.pass(w.stream, true, w.offset, b)
 		w.stream.bytes.Add(uint64(len(b)))
 		if err := w.write(ctx, b); err != nil {
 			return DriveWritten{}, err
@@ -333,25 +334,13 @@ func (w *writer) replace(t *txn, req *WriteDrive) (uint64, error) {
 // swap writes the new extents and puts the old blobs on the agenda, to be
 // deleted when no stream that began before can still be reading them.
 func (w *writer) swap(t *txn, version uint64) error {
-	snapshots, err := t.snapshotsOf(w.self)
-	if err != nil {
-		return err
-	}
-	drop := t.dropBlob
-	if len(snapshots) > 0 { // else nothing but the drive refers to its blobs, or ever will again
-		drop = t.release
-	}
-	for chunk, x := range w.written {
-		if err := t.putExtent(extentID(w.self, chunk), version, &x); err != nil {
-			return err
-		}
-		if old, ok := w.extents[chunk]; ok {
-			if err := drop(w.self, chunk, old.Blob); err != nil {
-				return err
-			}
+	old := make(map[int64]extentRow, len(w.written))
+	for chunk := range w.written {
+		if x, ok := w.extents[chunk]; ok {
+			old[chunk] = x
 		}
 	}
-	return nil
+	return t.replace(w.self, old, w.written, version)
 }
 
 // placeSize is how many bytes say where a blob was: the drive's incarnation and the chunk.

@@ -131,6 +131,7 @@ type Gateway struct {
 	rows    opened
 	denials denials
 	keeper  *keeper
+	taps    taps
 	kicks   map[*Cluster]chan struct{} // holds a token when there is something to sweep at once
 }
 

@@ -74,7 +74,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		auditFailures: counter("residency_audit_failures_total",
 			"Decisions that could not be made durable; each was answered UNAVAILABLE.", "region"),
 		driveBytes: counter("residency_drive_bytes_total",
-			"Bytes of drive data read and written by callers.", "region", "direction"),
+			"Bytes of drive data read, written and inspected by callers.", "region", "direction"),
 		erasures: counter("residency_erasures_total",
 			"Erasures of people and tenants that were completed: nothing is left of them.", "region", "kind"),
 		erasuresPending: gauge("residency_erasures_pending",

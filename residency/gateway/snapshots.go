@@ -233,29 +233,62 @@ func (t *txn) restore(self store.ID, snapshot string, version uint64) error {
 	if err != nil {
 		return err
 	}
-	for chunk, x := range kept {
+	for chunk, x := range kept { // what stays as it is needs no writing
 		if now[chunk] == x {
-			continue
+			delete(kept, chunk)
+			delete(now, chunk)
 		}
+	}
+	return t.replace(self, now, kept, version)
+}
+
+// replace puts extents in place of a drive's old ones; an old one without a new
+// one goes. What nothing refers to after that is put on the agenda.
+func (t *txn) replace(self store.ID, old, new map[int64]extentRow, version uint64) error {
+	free, err := t.unheld(self, old) // before anything is written: a look among many own writes is slow
+	if err != nil {
+		return err
+	}
+	for chunk, x := range new {
 		if err := t.putExtent(extentID(self, chunk), version, &x); err != nil {
 			return err
 		}
 	}
-	for chunk, old := range now {
-		x, ok := kept[chunk]
-		if x == old {
+	for chunk := range old {
+		if _, ok := new[chunk]; ok {
 			continue
 		}
-		if !ok {
-			if err := t.Delete(store.KindExtent, extentID(self, chunk)); err != nil {
-				return err
-			}
+		if err := t.Delete(store.KindExtent, extentID(self, chunk)); err != nil {
+			return err
 		}
-		if err := t.release(self, chunk, old.Blob); err != nil {
+	}
+	for chunk, x := range free {
+		if err := t.dropBlob(self, chunk, x.Blob); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unheld gives the extents of a drive whose blobs no snapshot holds. A drive
+// without a snapshot is not looked at further: what the sweep of a deleted one
+// still holds, nothing can bring back.
+func (t *txn) unheld(self store.ID, extents map[int64]extentRow) (map[int64]extentRow, error) {
+	snapshots, err := t.snapshotsOf(self)
+	if err != nil || len(snapshots) == 0 {
+		return extents, err
+	}
+	free := make(map[int64]extentRow, len(extents))
+	for chunk, x := range extents {
+		held, err := t.held(x.Blob)
+		if err != nil {
+			return nil, err
+		}
+		if !held {
+			free[chunk] = x
+		}
+	}
+	return free, nil
 }
 
 // DeleteSnapshot deletes a snapshot. Its row is gone when it returns; what it
