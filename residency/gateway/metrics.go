@@ -150,8 +150,11 @@ func (m *metrics) streamed(s *stream) {
 	m.auditEntries.WithLabelValues(string(s.home.region.Name)).Inc()
 	if d.DataClass == residency.VirtualDriveData {
 		direction := "read"
-		if d.Action == residency.Collect {
+		switch d.Action {
+		case residency.Collect:
 			direction = "write"
+		case residency.Inspect:
+			direction = "inspect"
 		}
 		m.driveBytes.WithLabelValues(string(s.home.region.Name), direction).Add(n)
 	}

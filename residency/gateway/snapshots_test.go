@@ -239,25 +239,27 @@ func TestSnapshotsAreBounded(t *testing.T) {
 
 // A drive with more extents than one transaction takes is neither kept nor put back.
 func TestSnapshotOfALargeDrive(t *testing.T) {
-	w := newWorld(t)
-	w.tenant("alpen", ch)
-	w.drive("alpen", "d1", maxDriveSize)
-	w.extents("d1", maxExtents)
-	s, _, err := w.snapshot(ch, SnapshotDrive{Tenant: "alpen", Drive: "d1"})
-	w.ok(err)
-	if n := w.rows("ch", "alpen", store.KindHold); n != maxExtents {
-		t.Errorf("%d holds", n)
-	}
-	_, _, err = w.restore(ch, SnapshotCall{Tenant: "alpen", Drive: "d1", Snapshot: s.ID})
-	w.ok(err)
-	w.mustWrite("d1", maxExtents*chunkSize, "one more")
-	_, _, err = w.snapshot(ch, SnapshotDrive{Tenant: "alpen", Drive: "d1"})
-	wantQuota(t, err, "64 GiB")
-	_, _, err = w.restore(ch, SnapshotCall{Tenant: "alpen", Drive: "d1", Snapshot: s.ID})
-	wantQuota(t, err, "64 GiB")
-	if n := w.rows("ch", "alpen", store.KindSnapshot); n != 1 {
-		t.Errorf("%d snapshots", n)
-	}
+	synctest.Test(t, func(t *testing.T) { // where no deadline is missed for want of processors
+		w := newWorld(t)
+		w.tenant("alpen", ch)
+		w.drive("alpen", "d1", maxDriveSize)
+		w.extents("d1", maxExtents)
+		s, _, err := w.snapshot(ch, SnapshotDrive{Tenant: "alpen", Drive: "d1"})
+		w.ok(err)
+		if n := w.rows("ch", "alpen", store.KindHold); n != maxExtents {
+			t.Errorf("%d holds", n)
+		}
+		_, _, err = w.restore(ch, SnapshotCall{Tenant: "alpen", Drive: "d1", Snapshot: s.ID})
+		w.ok(err)
+		w.mustWrite("d1", maxExtents*chunkSize, "one more")
+		_, _, err = w.snapshot(ch, SnapshotDrive{Tenant: "alpen", Drive: "d1"})
+		wantQuota(t, err, "64 GiB")
+		_, _, err = w.restore(ch, SnapshotCall{Tenant: "alpen", Drive: "d1", Snapshot: s.ID})
+		wantQuota(t, err, "64 GiB")
+		if n := w.rows("ch", "alpen", store.KindSnapshot); n != 1 {
+			t.Errorf("%d snapshots", n)
+		}
+	})
 }
 
 // extents makes the first chunks of a Swiss tenant's drive look written, without blobs.
