@@ -134,6 +134,11 @@ func TestLearningOfAChildErases(t *testing.T) {
 			}
 			d, err := w.g.GetDecision(t.Context(), as(us, "GetDecision", residency.Govern, residency.PersonalInformation), "prairie", call.Decision.ID)
 			w.ok(err)
+			for _, e := range w.entries("us") {
+				if e.DecisionID == call.Decision.ID && e.Subject != "" {
+					t.Fatalf("the erasure can be traced to a pseudonym: %+v", e)
+				}
+			}
 			if d.Decision.Allow || d.Stream != nil { // the refusal stays one
 				t.Fatalf("the refused write reads as %+v", d)
 			}

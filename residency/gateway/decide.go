@@ -95,9 +95,9 @@ type txn struct {
 	target      residency.Jurisdiction  // where else data would go; zero = nowhere
 	grounds     grounds                 // what a disclosure's requirements were looked up in
 	row         tenantRow
-	version     uint64 // of the tenant's row
-	exists      bool   // the tenant's row is there
-	goesOn      bool   // the act goes on after its decision: another entry will say how it ended
+	version     uint64      // of the tenant's row
+	exists      bool        // the tenant's row is there
+	erases      ErasureKind // the erasure that the act begins; another entry will say when it is done
 
 	policy   *policy.Policy
 	decision residency.Decision
@@ -303,7 +303,7 @@ func (t *txn) run(tx store.Tx, id uuid.UUID, body func(*txn) error) (answer, fai
 func (t *txn) begin(tx store.Tx) {
 	t.Tx, t.now = tx, tx.Now()
 	t.consents, t.bytes, t.permit, t.after = nil, 0, seal.Permit{}, nil
-	t.row, t.exists, t.goesOn, t.object, t.sk = tenantRow{}, false, false, "", nil
+	t.row, t.exists, t.erases, t.object, t.sk = tenantRow{}, false, 0, "", nil
 	t.whole, t.wholeRead, t.work = nil, false, 0
 	t.recipient, t.recipientID, t.target = t.a.recipient, "", t.a.to
 }
@@ -332,8 +332,11 @@ func (t *txn) record(id uuid.UUID, result residency.Kind) error {
 		index = newestFirst(id)
 	}
 	e := t.entry(result)
-	if t.goesOn && t.decision.Allow {
+	if t.erases != ErasureKindUnspecified && t.decision.Allow {
 		e.Phase = audit.Intent
+	}
+	if t.erases == ErasureOfSubject { // what stays of an erasure must not lead to a pseudonym
+		e.Subject, e.Object = "", nil
 	}
 	if t.a.stream != nil && t.decision.Allow && result == residency.OK {
 		e.Phase = audit.Intent

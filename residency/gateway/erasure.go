@@ -130,7 +130,7 @@ func (t *txn) beginErasure(kind ErasureKind, clause, requestID string) (erasureR
 			return row, err
 		}
 	}
-	t.goesOn = true
+	t.erases = kind
 	t.later(func(context.Context) { t.cutErased(kind) })
 	return row, errors.Join(putErasure(t.Tx, id, &row), t.Schedule(task))
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/domicile-project/domicile/residency"
@@ -25,22 +24,6 @@ const (
 	// eraseWait is how long a sweep waits for streams that are still open.
 	eraseWait = time.Second
 )
-
-// subjectKinds are the kinds of rows about a person: their ids begin with the subject.
-var subjectKinds = []store.Kind{
-	store.KindRecord, store.KindSubject, store.KindConsent, store.KindRestriction,
-	store.KindNotice, store.KindObjection, store.KindDisclosure,
-}
-
-// tenantKinds are the kinds of rows that go before the tenant's own: every kind
-// but streams, which are closed in the log by their own tasks. Of the erasures the
-// subjects' marks go; the erasures themselves stay.
-var tenantKinds = []store.Kind{
-	store.KindRecord, store.KindSubject, store.KindLookup, store.KindConsent, store.KindConsentID, store.KindDrive,
-	store.KindExtent, store.KindRequest, store.KindRestriction, store.KindRecipient, store.KindNotice,
-	store.KindObjection, store.KindOrder, store.KindInformal, store.KindCase, store.KindDisclosure,
-	store.KindSnapshot, store.KindHold, store.KindDecision, store.KindErasure,
-}
 
 // erasing is the sweep of one erasure.
 type erasing struct {
@@ -160,96 +143,6 @@ func (e *erasing) rows(ctx context.Context) (n uint64, err error) {
 	return n, err
 }
 
-// someRows deletes up to eraseRows rows, from where the last ones were on.
-func (e *erasing) someRows(t *txn) (n uint64, err error) {
-	for e.at < len(e.kinds) && n < eraseRows {
-		kind := e.kinds[e.at]
-		found, err := t.firstRows(kind, e.task.ID, e.after, eraseRows-int(n)) //nolint:gosec // n is below eraseRows
-		if err != nil {
-			return n, err
-		}
-		if len(found) == 0 {
-			e.at, e.after = e.at+1, ""
-			continue
-		}
-		for _, r := range found {
-			k, err := e.eraseRow(t, kind, r)
-			if err != nil {
-				return n, err
-			}
-			n += k
-			e.after = r.id
-			if n >= eraseRows {
-				break
-			}
-		}
-	}
-	if n == 0 {
-		e.at, e.after = 0, "" // the next look is at everything again
-	}
-	return n, nil
-}
-
-// sweptRow is a row that a scan found, with its value where that is needed to delete it.
-type sweptRow struct {
-	id    store.ID
-	value []byte
-}
-
-// firstRows reads the first rows of a kind under a prefix.
-func (t *txn) firstRows(kind store.Kind, prefix, after store.ID, limit int) (list []sweptRow, err error) {
-	err = t.Scan(kind, prefix, after, func(id store.ID, value []byte) bool {
-		if kind == store.KindErasure && len(id) == idSize {
-			return true
-		}
-		r := sweptRow{id: id}
-		if kind == store.KindRecord {
-			r.value = slices.Clone(value)
-		}
-		list = append(list, r)
-		return len(list) < limit
-	})
-	return list, err
-}
-
-// eraseRow deletes a row and what lies elsewhere because of it, and counts the rows.
-func (e *erasing) eraseRow(t *txn, kind store.Kind, r sweptRow) (n uint64, err error) {
-	err = t.Delete(kind, r.id)
-	if kind == store.KindRecord {
-		n, unlinked := t.unlinkRecord(r)
-		return 1 + n, errors.Join(err, unlinked)
-	}
-	if e.row.Kind == ErasureOfTenant || len(r.id) <= idSize { // a tenant's indexes are swept as what they are
-		return 1, err
-	}
-	switch kind {
-	case store.KindConsent:
-		return 2, errors.Join(err, t.Delete(store.KindConsentID, r.id[idSize:]))
-	case store.KindObjection, store.KindDisclosure:
-		return 2, errors.Join(err, t.Delete(kind, allScopes+r.id[idSize:]))
-	}
-	return 1, err
-}
-
-// unlinkRecord deletes a record's lookups, which it counts, and its place on the agenda. The
-// head that says where those are lies in clear; of a damaged one they stay.
-func (t *txn) unlinkRecord(r sweptRow) (n uint64, err error) {
-	head, damaged := headOf(r.value)
-	if damaged != nil {
-		t.g.log.Error("a record that is erased has a damaged head", "region", string(t.home.region.Name), "err", damaged)
-		return 0, nil
-	}
-	for _, key := range []store.ID{head.Email, head.Phone} {
-		if key != "" {
-			n++
-		}
-	}
-	return n, errors.Join(
-		t.relink(r.id, head.Email, ""),
-		t.relink(r.id, head.Phone, ""),
-		t.reschedule(r.id, head.Expires, time.Time{}))
-}
-
 // blobs deletes some of an erased tenant's blobs.
 func (e *erasing) blobs(ctx context.Context) (n uint64, err error) {
 	waiting, err := e.streams(ctx)
@@ -347,7 +240,7 @@ const sweeper = "urn:domicile:sweep"
 var erasureKinds = [...]string{ErasureOfSubject: "SUBJECT", ErasureOfTenant: "TENANT"}
 
 // recordErased appends the entry that ends an erasure, under its decision's id.
-// The pseudonyms in the first entry are gone with the keys; of an erased tenant nothing may point here either.
+// It names no person, nor did the first; of an erased tenant nothing may point here either.
 func (t *txn) recordErased(row *erasureRow) error {
 	if err := t.load(); err != nil {
 		return err

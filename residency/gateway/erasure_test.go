@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
 	"github.com/domicile-project/domicile/residency"
@@ -200,6 +201,9 @@ func (w *world) wantEnded(r residency.Region, id, tenant string) {
 	for _, e := range w.entries(r) {
 		if e.DecisionID == id {
 			phases = append(phases, e.Phase)
+			if e.Subject != "" || e.Object != nil {
+				w.t.Fatalf("an erasure's entry names somebody: %+v", e)
+			}
 			if e.Phase == audit.Ended && (e.Caller != sweeper || e.Subject != "" || e.End != audit.Completed || !e.Allow || e.Action != residency.Erase) {
 				w.t.Fatalf("the erasure ended as %+v", e)
 			}
@@ -445,5 +449,71 @@ func TestErasureRow(t *testing.T) {
 		if err := decodeRow(r.note(), &note); err != nil || note.State != ErasurePending || note.ID != r.ID || note.Rows != 0 || note.Created != r.Created {
 			t.Fatalf("the note is %+v %v", note, err)
 		}
+	})
+}
+
+// What erasures are under way and how many are done is told by region and kind alone.
+func TestErasureMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		w := newWorld(t, func(c *Config) { c.Metrics = reg })
+		w.tenant("alpen", ch)
+		w.tenant("other", ch)
+		w.person("alpen", "s1")
+		_, _, err := w.eraseSubject(ch, "alpen", "s1", "")
+		w.ok(err)
+		_, _, err = w.eraseTenant(ch, "other", "")
+		w.ok(err)
+		values := func() map[string]float64 {
+			w.ok(w.g.census(t.Context(), w.g.region("ch")))
+			out := make(map[string]float64)
+			families, err := reg.Gather()
+			w.ok(err)
+			for _, f := range families {
+				for _, m := range f.GetMetric() {
+					name := f.GetName()
+					for _, l := range m.GetLabel() {
+						name += " " + l.GetName() + "=" + l.GetValue()
+					}
+					out[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+				}
+			}
+			return out
+		}
+		if n := values()["residency_erasures_pending region=ch"]; n != 2 {
+			t.Fatalf("%v erasures are pending, want 2", n)
+		}
+		w.g.sweepAll(t.Context())
+		now := values()
+		for name, want := range map[string]float64{
+			"residency_erasures_pending region=ch":            0,
+			"residency_erasures_total kind=SUBJECT region=ch": 1,
+			"residency_erasures_total kind=TENANT region=ch":  1,
+		} {
+			if got, ok := now[name]; !ok || got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+	})
+}
+
+// An erasure is swept at once, not when the sweep comes round.
+func TestErasureIsSweptAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.tenant("alpen", ch)
+		w.person("alpen", "s1")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = w.g.Run(ctx) }()
+		time.Sleep(time.Second)
+		out, _, err := w.eraseSubject(ch, "alpen", "s1", "")
+		w.ok(err)
+		synctest.Wait()
+		if now, err := w.erasure(ch, "alpen", out.ID); err != nil || now.State != ErasureDone {
+			t.Errorf("no time has passed, and the erasure is %+v %v", now, err)
+		}
+		cancel()
+		<-ended
 	})
 }
