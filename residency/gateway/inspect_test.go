@@ -12,7 +12,6 @@ import (
 
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/audit"
-	"github.com/domicile-project/domicile/residency/consent"
 	"github.com/domicile-project/domicile/residency/seal"
 	"github.com/domicile-project/domicile/residency/store/storetest"
 )
@@ -37,7 +36,7 @@ func (w *world) permit(j residency.Jurisdiction, tenant string) ConsentNow {
 	c := border("", residency.VirtualDriveData, residency.InspectionPurpose)
 	c.Kind, c.From, c.To = residency.InspectionPermission, j, residency.Jurisdiction{}
 	out, err := w.g.GrantConsent(w.t.Context(), as(j, "GrantConsent", residency.Govern, residency.PersonalInformation),
-		GrantConsent{Tenant: tenant, Consent: consent.Consent(c)})
+		GrantConsent{Tenant: tenant, Consent: c})
 	w.ok(err)
 	return out
 }

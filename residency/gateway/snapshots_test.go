@@ -31,7 +31,7 @@ func (w *world) restore(j residency.Jurisdiction, req SnapshotCall) (Drive, *Cal
 }
 
 func (w *world) deleteSnapshot(j residency.Jurisdiction, req SnapshotCall) (*Call, error) {
-	c := as(j, "DeleteSnapshot", residency.Erase, residency.AccountData)
+	c := as(j, "DeleteSnapshot", residency.Erase, residency.VirtualDriveData)
 	return c, w.g.DeleteSnapshot(w.t.Context(), c, req)
 }
 
