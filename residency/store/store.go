@@ -49,7 +49,7 @@ const (
 	KindConsent   Kind = 5  // a consent: ID = scope (subject, or zeros for the whole tenant), consent
 	KindConsentID Kind = 6  // where a consent is: ID = consent; value = scope
 	KindDrive     Kind = 7  // a drive: ID = drive
-	KindExtent    Kind = 8  // a chunk of a drive: ID = drive, chunk number (8 bytes, big endian)
+	KindExtent    Kind = 8  // a chunk of a drive or a snapshot: ID = drive or snapshot, chunk number (8 bytes, big endian)
 	KindRequest   Kind = 9  // the result of a request_id: ID = caller, method, request
 	KindDecision  Kind = 10 // where a decision's entries are: ID = decision; value = sequence numbers
 	KindStream    Kind = 11 // a stream that is open: ID = decision
@@ -64,7 +64,7 @@ const (
 	KindDisclosure  Kind = 19 // a disclosure: ID = scope (subject, or zeros for a drive), decision
 	KindErasure     Kind = 20 // an erasure: ID = erasure
 	KindSnapshot    Kind = 21 // a drive's snapshot: ID = drive, snapshot
-	KindHold        Kind = 22 // a blob that a snapshot holds: ID = blob's digest, snapshot
+	KindHold        Kind = 22 // a blob that a snapshot holds: ID = blob's digest, snapshot; value = chunk number
 	KindPolicy      Kind = 23 // a policy version that was in force: ID = version; in the zero tenant's partition
 )
 
@@ -171,13 +171,13 @@ type TaskKind uint8
 // The kinds of tasks.
 const (
 	TaskCloseStream   TaskKind = 1 // close the audit of a stream whose gateway died, and remove the chunks it left: ID = stream
-	TaskDeleteBlob    TaskKind = 2 // delete a chunk: ID = blob name
+	TaskDeleteBlob    TaskKind = 2 // delete a chunk that nothing refers to: ID = blob name; Value = where it was
 	TaskForgetRequest TaskKind = 3 // delete a KindRequest row: ID = its ID
 	TaskExpireRecord  TaskKind = 4 // delete an expired record: ID = subject, record
 	TaskSweepDrive    TaskKind = 5 // delete a deleted drive's extents, some at a time: ID = drive
 	TaskEraseSubject  TaskKind = 6 // delete an erased person's rows, some at a time: ID = subject; Value = erasure
 	TaskEraseTenant   TaskKind = 7 // delete an erased tenant's rows and blobs, some at a time: ID ""; Value = erasure
-	TaskSweepSnapshot TaskKind = 8 // delete a deleted snapshot's extents, some at a time: ID = snapshot; Value = drive
+	TaskSweepSnapshot TaskKind = 8 // delete a deleted snapshot's extents, some at a time: ID = snapshot; Value = drive, incarnation
 )
 
 // Outbox is a cluster's audit entries, in the order in which they were committed.
