@@ -28,8 +28,9 @@ RACED := ./residency/store/... ./residency/seal ./residency/gateway ./server/rpc
 
 # Versions of the tools that are Go programs. They stay out of go.mod so that
 # their dependencies never become the product's.
-GRPCURL  := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
-GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GRPCURL   := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
 help: ## List the targets
@@ -92,6 +93,7 @@ clean: ## Remove what was built, tools included; data stays
 .PHONY: test-tools
 test-tools: $(BUF)
 	@tools/setup go '$(TOOLS)' '$(GRPCURL)'
+	@tools/setup go '$(TOOLS)' '$(VERSITYGW)'
 	@tools/setup command promtool prometheus
 	@tools/setup command cc gcc
 
