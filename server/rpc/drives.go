@@ -2,9 +2,12 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 	"github.com/domicile-project/domicile/residency"
@@ -14,9 +17,10 @@ import (
 // driveService translates DriveService.
 type driveService struct {
 	residencyv1.UnsafeDriveServiceServer
-	backend drives
-	codec   *codec
-	idle    time.Duration // the longest that a stream waits for its caller
+	backend  drives
+	codec    *codec
+	idle     time.Duration   // the longest that a stream waits for its caller
+	draining <-chan struct{} // closed when the server stops
 }
 
 var _ residencyv1.DriveServiceServer = (*driveService)(nil)
@@ -97,18 +101,36 @@ func (s *driveService) DeleteDrive(ctx context.Context, req *residencyv1.DeleteD
 	return &residencyv1.DeleteDriveResponse{}, nil
 }
 
-// InspectDrive looks into a drive.
+// InspectDrive looks into a drive. What watches transfers has no end of its own:
+// a drain ends it, and waits for those transfers alone.
 func (s *driveService) InspectDrive(req *residencyv1.InspectDriveRequest, stream grpc.ServerStreamingServer[residencyv1.InspectDriveResponse]) error {
-	ctx := stream.Context()
+	ctx, stop := context.WithCancelCause(stream.Context())
+	defer stop(nil)
+	if req.GetCaseId() != "" {
+		go func() {
+			select {
+			case <-s.draining:
+				stop(errStopping)
+			case <-ctx.Done():
+			}
+		}()
+	}
 	out := send(ctx, stream, s.codec, s.idle)
 	defer out.close()
-	return s.backend.InspectDrive(ctx, callOf(ctx), gateway.InspectDrive{
+	err := s.backend.InspectDrive(ctx, callOf(ctx), gateway.InspectDrive{
 		Tenant: req.GetTenantId(), Drive: req.GetDriveId(), Purpose: residency.Purpose(req.GetPurpose()),
 		Offset: req.GetOffset(), Length: req.GetLength(), Case: req.GetCaseId(),
 	}, func(data []byte, passing *gateway.Passing) error {
 		return out.message(&residencyv1.InspectDriveResponse{Data: data, Passing: passingProto(passing)})
 	})
+	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
+		return errStopping
+	}
+	return err
 }
+
+// errStopping ends what would last for as long as its caller likes.
+var errStopping = status.Error(codes.Unavailable, "the gateway is stopping")
 
 // RestrictDrive takes purposes away from what is on a drive.
 func (s *driveService) RestrictDrive(ctx context.Context, req *residencyv1.RestrictDriveRequest) (*residencyv1.RestrictDriveResponse, error) {

@@ -144,7 +144,9 @@ func (s *Server) register(o Options) {
 	behind := guarded{s.grpc, s.entrance}
 	residencyv1.RegisterTenantServiceServer(behind, &tenantService{backend: o.Backend})
 	residencyv1.RegisterRecordServiceServer(behind, &recordService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
-	residencyv1.RegisterDriveServiceServer(behind, &driveService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
+	residencyv1.RegisterDriveServiceServer(behind, &driveService{
+		backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec, draining: s.entrance.draining,
+	})
 	residencyv1.RegisterConsentServiceServer(behind, &consentService{backend: o.Backend})
 	residencyv1.RegisterTransferServiceServer(behind, &transferService{backend: o.Backend})
 	residencyv1.RegisterDisclosureServiceServer(behind, &disclosureService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})

@@ -279,6 +279,26 @@ func TestDataStreamsAreBounded(t *testing.T) {
 	}
 }
 
+// A drain does not wait for who watches, and tells them to try again.
+func TestDrainEndsWatching(t *testing.T) {
+	inside := make(chan struct{})
+	s := &streaming{inspect: func(ctx context.Context, _ gateway.InspectDrive, _ func([]byte, *gateway.Passing) error) error {
+		inside <- struct{}{}
+		<-ctx.Done()
+		return residency.E("streaming", residency.Internal, ctx.Err())
+	}}
+	w := newWorld(t, s.use())
+	watch, err := residencyv1.NewDriveServiceClient(w.as(appCH)).InspectDrive(t.Context(), inspectRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-inside
+	w.server.Drain(t.Context()) // ends, or the test does not
+	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the watcher is told %v", err)
+	}
+}
+
 // A slip of the hand erases nothing: the backend is not asked.
 func TestEraseTenantIsConfirmed(t *testing.T) {
 	w := newWorld(t)
