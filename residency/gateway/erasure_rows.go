@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/domicile-project/domicile/residency/store"
@@ -54,10 +53,11 @@ func (e *erasing) someRows(t *txn) (n uint64, err error) {
 	return n, nil
 }
 
-// sweptRow is a row that a scan found, with its value where that is needed to delete it.
+// sweptRow is a row that a scan found; of a record, its head too, which says where else it is named.
 type sweptRow struct {
-	id    store.ID
-	value []byte
+	id      store.ID
+	head    recordHead
+	damaged error
 }
 
 // firstRows reads the first rows of a kind under a prefix.
@@ -68,7 +68,7 @@ func (t *txn) firstRows(kind store.Kind, prefix, after store.ID, limit int) (lis
 		}
 		r := sweptRow{id: id}
 		if kind == store.KindRecord {
-			r.value = slices.Clone(value)
+			r.head, r.damaged = headOf(value)
 		}
 		list = append(list, r)
 		return len(list) < limit
@@ -98,18 +98,17 @@ func (e *erasing) eraseRow(t *txn, kind store.Kind, r sweptRow) (n uint64, err e
 // unlinkRecord deletes a record's lookups, which it counts, and its place on the agenda. The
 // head that says where those are lies in clear; of a damaged one they stay.
 func (t *txn) unlinkRecord(r sweptRow) (n uint64, err error) {
-	head, damaged := headOf(r.value)
-	if damaged != nil {
-		t.g.log.Error("a record that is erased has a damaged head", "region", string(t.home.region.Name), "err", damaged)
+	if r.damaged != nil {
+		t.g.log.Error("a record that is erased has a damaged head", "region", string(t.home.region.Name), "err", r.damaged)
 		return 0, nil
 	}
-	for _, key := range []store.ID{head.Email, head.Phone} {
+	for _, key := range []store.ID{r.head.Email, r.head.Phone} {
 		if key != "" {
 			n++
 		}
 	}
 	return n, errors.Join(
-		t.relink(r.id, head.Email, ""),
-		t.relink(r.id, head.Phone, ""),
-		t.reschedule(r.id, head.Expires, time.Time{}))
+		t.relink(r.id, r.head.Email, ""),
+		t.relink(r.id, r.head.Phone, ""),
+		t.reschedule(r.id, r.head.Expires, time.Time{}))
 }

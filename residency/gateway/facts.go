@@ -50,9 +50,11 @@ func (r *restrictionRow) layout(f *fields) {
 
 // restrictions reads what the transaction's subject asked for; a person of whom nothing is known asked for nothing.
 func (t *txn) restrictions() (r restrictionRow, version uint64, err error) {
-	sk, err := t.keysOf(t.ctx, t.subject)
-	if err != nil || sk == nil {
-		return r, 0, err
+	sk := t.sk // the act's; a listing over many has none of its own
+	if sk == nil {
+		if sk, err = t.keysOf(t.ctx, t.subject); err != nil || sk == nil {
+			return r, 0, err
+		}
 	}
 	version, _, err = t.getRow(sk, store.KindRestriction, t.subject, &r)
 	return r, version, err
