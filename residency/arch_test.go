@@ -57,7 +57,7 @@ var arrows = []arrow{
 	{ // the backends: they see the contracts, never each other
 		from:    "residency/store/*",
 		own:     []string{"residency", "residency/store", "residency/store/lock", "residency/tlv"},
-		others:  []string{"github.com/cockroachdb/pebble/v2", "github.com/minio/minio-go/v7", "golang.org/x/sys/unix", prom},
+		others:  []string{"github.com/cockroachdb/pebble/v2", "github.com/jackc/pgx/v5", "github.com/minio/minio-go/v7", "golang.org/x/sys/unix", prom},
 		inTests: []string{"residency/store/storetest", rapid},
 	},
 	{

@@ -342,7 +342,8 @@ var clockTests = map[string]func(fixture){
 	"a transaction's time is read after its locks were taken": func(f fixture) {
 		scope := store.Scope{Tenant: tenant(1), Exclusive: true}
 		holding, waiting, second := make(chan struct{}), make(chan struct{}), make(chan time.Time, 1)
-		go func() {
+		var wg sync.WaitGroup
+		wg.Go(func() {
 			<-holding
 			close(waiting)
 			err := f.rows.Update(f.ctx, scope, func(tx store.Tx) error { second <- tx.Now(); return nil })
@@ -350,7 +351,7 @@ var clockTests = map[string]func(fixture){
 				f.t.Error(err)
 				close(second)
 			}
-		}()
+		})
 		var end time.Time
 		must(f.t, f.rows.Update(f.ctx, scope, func(store.Tx) error {
 			close(holding)
@@ -362,5 +363,6 @@ var clockTests = map[string]func(fixture){
 		if at := <-second; at.Before(end) {
 			f.t.Fatalf("the second transaction's time is %v, the first held the lock until %v", at, end)
 		}
+		wg.Wait() // its commit needs the context that ends with the test
 	},
 }
