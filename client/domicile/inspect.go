@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 type driveInspect struct {
 	driveArgs
-	File   string    `arg:"" help:"The file to write, which must not exist; - for the standard output."`
+	File   string    `arg:"" help:"The file to write, which must not exist; - for the standard output. What was watched until an error stays."`
 	Offset bytesFlag `placeholder:"BYTES" help:"Of what is stored, the first byte (default 0)."`
 	Length bytesFlag `placeholder:"BYTES" help:"Of what is stored, how many bytes (default to the end of the drive)."`
 	Case   string    `placeholder:"ID" help:"Watch transfers as they pass under this approved abuse case, instead of reading what is stored: JSON lines, until interrupted."`
@@ -35,16 +36,20 @@ func (c *driveInspect) Run(a *app) error {
 	}
 	return a.call(func(g *client.Client) error {
 		var note string
-		err := a.writeFile(c.File, func(w io.Writer) error {
-			var err error
-			if c.Case != "" {
-				note, err = c.watch(a, g, w)
-			} else {
+		var ended error // of a watch: what was seen until then stays
+		err := a.writeFile(c.File, func(w io.Writer) (err error) {
+			if c.Case == "" {
 				note, err = c.stored(a, g, w)
+				return err
+			}
+			var seen bool
+			note, seen, err = c.watch(a, g, w)
+			if seen {
+				ended, err = err, nil
 			}
 			return err
 		})
-		if err != nil {
+		if err = errors.Join(err, ended); err != nil {
 			return a.about(err, c.TenantID, "")
 		}
 		if c.File == "-" {
@@ -68,8 +73,9 @@ func (c *driveInspect) stored(a *app, g *client.Client, w io.Writer) (string, er
 	return countText(n, "byte") + " inspected", err
 }
 
-// watch writes what passes until its time is over; that it is then ended is no failure.
-func (c *driveInspect) watch(a *app, g *client.Client, w io.Writer) (string, error) {
+// watch writes what passes until its time is over; that it is then ended is no
+// failure. It says whether anything was seen, also when it fails.
+func (c *driveInspect) watch(a *app, g *client.Client, w io.Writer) (note string, seen bool, err error) {
 	ctx, cancel := context.WithCancel(a.ctx)
 	defer cancel()
 	if c.For != 0 {
@@ -89,13 +95,14 @@ func (c *driveInspect) watch(a *app, g *client.Client, w io.Writer) (string, err
 			err = writeLine(w, m)
 		}
 		if err != nil {
-			return "", err
+			return "", seen, err
 		}
+		seen = true
 		shown += int64(len(m.GetData()))
 		missed += m.GetPassing().GetMissedBytes()
 		bar.text(fmt.Sprintf("%d bytes shown, %d missed", shown, missed))
 	}
-	return fmt.Sprintf("%d bytes that passed were shown, %d were not", shown, missed), nil
+	return fmt.Sprintf("%d bytes that passed were shown, %d were not", shown, missed), seen, nil
 }
 
 // writeLine writes a message in JSON on one line, the same in every run.

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 	"github.com/domicile-project/domicile/residency"
@@ -124,13 +122,13 @@ func (s *driveService) InspectDrive(req *residencyv1.InspectDriveRequest, stream
 		return out.message(&residencyv1.InspectDriveResponse{Data: data, Passing: passingProto(passing)})
 	})
 	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
-		return errStopping
+		return &residency.Error{Op: "rpc.InspectDrive", Kind: residency.RegionUnavailable, Err: errStopping}
 	}
 	return err
 }
 
 // errStopping ends what would last for as long as its caller likes.
-var errStopping = status.Error(codes.Unavailable, "the gateway is stopping")
+var errStopping = errors.New("the gateway is stopping")
 
 // RestrictDrive takes purposes away from what is on a drive.
 func (s *driveService) RestrictDrive(ctx context.Context, req *residencyv1.RestrictDriveRequest) (*residencyv1.RestrictDriveResponse, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -294,8 +295,11 @@ func TestDrainEndsWatching(t *testing.T) {
 	}
 	<-inside
 	w.server.Drain(t.Context()) // ends, or the test does not
-	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+	if _, err := watch.Recv(); tell(err).reason != "REGION_UNAVAILABLE" || tell(err).retry == nil {
 		t.Errorf("the watcher is told %v", err)
+	}
+	if log := w.log.String(); strings.Contains(log, "level=ERROR") {
+		t.Errorf("the log:\n%s", log)
 	}
 }
 
