@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -516,4 +518,48 @@ func TestErasureIsSweptAtOnce(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// Whatever runs beside an erasure: what begins after its answer reads nothing and
+// writes nothing, on any gateway, and the sweep leaves nothing.
+func TestErasureBesideReadsAndWrites(t *testing.T) {
+	for range 5 {
+		w := newWorld(t)
+		gateways := []*Gateway{w.split(), w.g}
+		w.tenant("alpen", ch)
+		w.person("alpen", "s1")
+		var erased atomic.Bool
+		var wg sync.WaitGroup
+		for i := range 8 {
+			g := gateways[i%2]
+			wg.Go(func() {
+				for n := range 25 {
+					after := erased.Load()
+					_, err := g.GetRecord(t.Context(), as(ch, "GetRecord", residency.Use, residency.PersonalInformation),
+						GetRecord{Tenant: "alpen", Subject: "s1", Record: "r0", Purpose: residency.Payments})
+					if kind := residency.KindOf(err); kind != residency.NotFound && (after || err != nil) {
+						t.Errorf("read after the answer: %v, %v", after, err)
+					}
+					after = erased.Load()
+					_, err = g.PutRecord(t.Context(), as(ch, "PutRecord", residency.Collect, residency.PersonalInformation),
+						PutRecord{Tenant: "alpen", Record: aRecord("s1", fmt.Sprintf("r%d-%d", i, n))})
+					if kind := residency.KindOf(err); kind != residency.Erased && (after || err != nil) {
+						t.Errorf("written after the answer: %v, %v", after, err)
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			time.Sleep(time.Millisecond)
+			if _, _, err := w.eraseSubject(ch, "alpen", "s1", ""); err != nil {
+				t.Error(err)
+			}
+			erased.Store(true)
+		})
+		wg.Wait()
+		w.g.sweepAll(t.Context())
+		if left := w.kept("ch", "alpen", w.subjectID("alpen", "s1")); len(left) > 0 || w.rows("ch", "alpen", store.KindLookup) > 0 {
+			t.Fatalf("rows are left: %v", left)
+		}
+	}
 }
