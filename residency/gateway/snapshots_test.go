@@ -318,14 +318,20 @@ func TestReadKeepsItsImageAcrossARestore(t *testing.T) {
 }
 
 // A blob that a restore brings back, and that is replaced again, outlives the
-// deletion that was due for its first replacement.
+// deletion that could have been due for its first replacement, or for the end of
+// another snapshot.
 func TestReplacedTwiceOutlivesTheFirstDeletion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := withDrive(t)
 		defer w.renewing()()
 		s, _, err := w.snapshot(ch, SnapshotDrive{Tenant: "alpen", Drive: "d1"})
 		w.ok(err)
+		other, _, err := w.snapshot(ch, SnapshotDrive{Tenant: "alpen", Drive: "d1"})
+		w.ok(err)
 		w.mustWrite("d1", 2*chunkSize, "two")
+		_, err = w.deleteSnapshot(ch, SnapshotCall{Tenant: "alpen", Drive: "d1", Snapshot: other.ID})
+		w.ok(err)
+		w.g.sweepAll(t.Context())
 		time.Sleep(40 * time.Minute)
 		_, _, err = w.restore(ch, SnapshotCall{Tenant: "alpen", Drive: "d1", Snapshot: s.ID})
 		w.ok(err)
