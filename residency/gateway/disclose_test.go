@@ -434,7 +434,14 @@ func TestDiscloseADrive(t *testing.T) {
 		o.Scope.From = time.Now().Add(time.Second)
 		req.Order = d.approved(o).ID
 		d.refuses(req, residency.LegalOrderOutOfScope, "third-party-order")
-		o.Scope.From, o.Scope.Classes = time.Time{}, residency.DataClassSet(residency.PersonalInformation)
+		o.Scope.From, o.Scope.To = time.Time{}, time.Now().Add(time.Second)
+		req.Order = d.approved(o).ID
+		d.discloses(req)
+		time.Sleep(time.Minute)
+		_, err = d.write(ch, d.id, "d1", 0, []byte("later")) // what is on it now is not all from then
+		d.ok(err)
+		d.refuses(req, residency.LegalOrderOutOfScope, "third-party-order")
+		o.Scope.To, o.Scope.Classes = time.Time{}, residency.DataClassSet(residency.PersonalInformation)
 		req.Order = d.approved(o).ID
 		d.refuses(req, residency.LegalOrderOutOfScope, "third-party-order")
 

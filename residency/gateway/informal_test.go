@@ -42,6 +42,12 @@ func TestInformalRequestInBothRegions(t *testing.T) {
 			_, err = d.grantInformal("officer", id)
 			d.wantKind(err, residency.NotFound)
 		}
+		gone, err := d.informal(request("agency"))
+		d.ok(err)
+		d.revokeRecipient("agency")
+		_, err = d.grantInformal("officer", gone.ID)
+		d.wantDecision(err, residency.RecipientNotRegistered, "processors")
+		d.ok(d.update(aRecipient("agency", residency.PublicAuthority, us)))
 		late, err := d.informal(request("agency"))
 		d.ok(err)
 		time.Sleep(time.Until(late.ValidUntil))
