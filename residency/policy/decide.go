@@ -100,11 +100,11 @@ func (v *verdict) weigh(f *Facts, d *residency.Decision) {
 // unmet is what is known of a requirement that nothing is known about.
 var unmet Finding
 
-// rely notes the consent or order that meets a requirement and, of the first
-// requirement, the clause that its finding names.
+// rely notes the consent or order that meets a requirement and, of the one that
+// is cited, the clause that its finding names.
 func (v *verdict) rely(r residency.Requirement, f *Finding, d *residency.Decision) {
 	refer(r, f.Ref, d)
-	if f.Clause != "" && v.requires&(1<<r-1) == 0 {
+	if f.Clause != "" && r == v.cites {
 		d.Clause = f.Clause
 	}
 }

@@ -83,8 +83,10 @@ func (p *Policy) lines(q Query, e *Explanation) {
 			}
 		}
 	}
-	if len(e.Requirements) > 0 {
-		e.Line = e.Requirements[0].Line // the first requirement gives the clause
+	for _, d := range e.Requirements {
+		if d.Requirement == p.table.verdicts[p.table.cells[n]].cites {
+			e.Line = d.Line
+		}
 	}
 }
 

@@ -132,7 +132,7 @@ func expectation(p *Policy) *table {
 	f, numbers := referenceOf(p), make(map[verdict]uint16)
 	p.table.each(func(c cell) {
 		a := f.answer(p.table.query(c))
-		t.cells = append(t.cells, t.number(verdict{allow: a.allow, reason: a.reason, clause: a.clause, requires: a.requires(), clauses: a.asks}, numbers))
+		t.cells = append(t.cells, t.number(verdict{allow: a.allow, reason: a.reason, clause: a.clause, requires: a.requires(), cites: a.cites(), clauses: a.asks}, numbers))
 	})
 	return &t
 }

@@ -30,13 +30,29 @@ func (a answer) asking(clause string, rs ...residency.Requirement) answer {
 	for _, r := range rs {
 		a.asks[r] = clause
 	}
-	for _, c := range a.asks {
-		if c != "" {
-			a.clause = c
-			break
+	a.clause = a.asks[a.cites()]
+	return a
+}
+
+// cites gives the requirement whose clause is cited when all are met.
+func (a answer) cites() residency.Requirement {
+	for _, r := range cited {
+		if a.asks[r] != "" {
+			return r
 		}
 	}
-	return a
+	return 0
+}
+
+// cited says which clause a permitted access cites: the border's; what was ordered, granted or
+// permitted for it; what a kind of recipient needs alone; then what all of them do; then what
+// stored data is held and used on.
+var cited = []residency.Requirement{
+	residency.RequireConsent, residency.RequireLegalOrder, residency.RequireInformalGrant, residency.RequirePermission,
+	residency.RequireAbuseCase, residency.RequireAssetTransfer, residency.RequireNecessity, residency.RequireNotice,
+	residency.RequireNoObjection, residency.RequireOptIn, residency.RequireRegistered, residency.RequireFunction,
+	residency.RequireSafeguard, residency.RequireAgreement, residency.RequireCollection, residency.RequireParentalConsent,
+	residency.RequirePurpose, residency.RequireNotRestricted,
 }
 
 // reference is one region's reading.
@@ -315,7 +331,7 @@ func (f reference) disclose(q Query, abroad bool) answer {
 		if q.Purpose != residency.BusinessTransfer {
 			return refused(residency.PurposeNotPermitted, "business-transfer")
 		}
-		a := f.registered(abroad)
+		a := f.registered(abroad).asking("business-transfer", residency.RequireRegistered, residency.RequireFunction)
 		if !f.us { // the Swiss text does not speak of due diligence
 			a = a.asking("business-transfer", residency.RequireAssetTransfer)
 		}

@@ -84,7 +84,21 @@ type verdict struct {
 	reason   residency.Kind // why not, when it is not
 	clause   string         // the clause that decides when nothing is missing
 	requires residency.Requirements
+	cites    residency.Requirement             // of those, the one whose clause a permitted access cites
 	clauses  [residency.NumRequirements]string // the clause that asks for each requirement
+}
+
+// citing is the order in which a permitted access cites the clause of one of its requirements:
+// the border first, then what is particular to a few accesses before what is asked of many. So a
+// disclosure on a granted request cites the request's clause, not that of the safeguard which
+// every recipient needs.
+var citing = [...]residency.Requirement{
+	residency.RequireConsent,
+	residency.RequireLegalOrder, residency.RequireInformalGrant, residency.RequirePermission, residency.RequireAbuseCase,
+	residency.RequireAssetTransfer, residency.RequireNecessity, residency.RequireNotice, residency.RequireNoObjection,
+	residency.RequireOptIn, residency.RequireRegistered, residency.RequireFunction, residency.RequireSafeguard,
+	residency.RequireAgreement, residency.RequireCollection, residency.RequireParentalConsent,
+	residency.RequirePurpose, residency.RequireNotRestricted,
 }
 
 // judge combines the rules that match a cell, in the file's order: deny beats
@@ -109,8 +123,8 @@ func judge(matching []*rule) verdict {
 	return verdict{reason: strongest.reason, clause: strongest.clause}
 }
 
-// demand accumulates the requirements. The first in the order in which they
-// are checked gives the clause under which an access with all of them met is permitted.
+// demand accumulates the requirements. The first in the order of citing gives the clause under
+// which an access with all of them met is permitted.
 func demand(matching []*rule) verdict {
 	v := verdict{allow: true}
 	for _, r := range matching {
@@ -124,9 +138,9 @@ func demand(matching []*rule) verdict {
 			}
 		}
 	}
-	for q := range residency.Requirement(residency.NumRequirements) {
+	for _, q := range citing {
 		if v.requires.Has(q) {
-			v.clause = v.clauses[q]
+			v.cites, v.clause = q, v.clauses[q]
 			break
 		}
 	}
