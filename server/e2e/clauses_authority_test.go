@@ -246,7 +246,7 @@ func testInformalRequest(c *clause) {
 		c.allow("asking", c.asking(c.informal(personal, "full_name"), &id), "")
 		c.deny("before it is granted", c.answering(id, nil), "INFORMAL_REQUEST_REFUSED", c.id)
 		c.allow("granting", c.granting(c.officer, id), "")
-		if r := c.allow("once it is granted", c.answering(id, &p), ""); r.Decision.OrderId != id {
+		if r := c.allow("once it is granted", c.answering(id, &p), c.id); r.Decision.OrderId != id {
 			c.Errorf("the decision rests on %q, want the request %q", r.Decision.OrderId, id)
 		}
 	}

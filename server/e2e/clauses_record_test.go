@@ -161,10 +161,49 @@ func testNoCardData(c *clause) {
 	phone := personalRecord("s", "phone", "anna")
 	phone.Personal.PhoneNumber = "+4111111111111111"
 	c.allow("digits in a phone number", c.put(c.app, phone), "")
+	c.noCardOnRecord("4111 1111 1111 1111")
 	for _, card := range cards {
 		if strings.Contains(c.d.output.String(), card) {
 			c.Errorf("the log holds a card number")
 		}
+	}
+}
+
+// noCardOnRecord: nor does a card number come onto record around people's data.
+func (c *clause) noCardOnRecord(card string) {
+	c.Helper()
+	consent := c.crossing(personal, payments)
+	consent.Evidence.Grantor = card
+	recipient := c.newRecipient("agent", residencyv1.RecipientKind_RECIPIENT_KIND_AGENT, payments)
+	recipient.Name = card
+	order := c.order("s")
+	order.Reference = card
+	for what, f := range map[string]func() error{
+		"a consent's grantor": func() error {
+			_, err := c.app.Consents.GrantConsent(c.Context(), &residencyv1.GrantConsentRequest{TenantId: c.tenant, Consent: consent})
+			return err
+		},
+		"a recipient's name": func() error {
+			_, err := c.admin.Disclosures.RegisterRecipient(c.Context(), &residencyv1.RegisterRecipientRequest{TenantId: c.tenant, Recipient: recipient})
+			return err
+		},
+		"an order's reference": func() error {
+			_, err := c.admin.Disclosures.RecordLegalOrder(c.Context(), &residencyv1.RecordLegalOrderRequest{TenantId: c.tenant, Order: order})
+			return err
+		},
+		"a suspicion": func() error {
+			_, err := c.admin.Disclosures.OpenAbuseCase(c.Context(), &residencyv1.OpenAbuseCaseRequest{TenantId: c.tenant, AbuseCase: &residencyv1.AbuseCase{
+				Suspicion: card, DriveIds: []string{"d"}, ValidUntil: order.ValidUntil,
+			}})
+			return err
+		},
+		"a necessity": func() error {
+			return c.disclose(c.admin, &residencyv1.DiscloseRequest{
+				RecipientId: "agent", Object: &residencyv1.DiscloseRequest_SubjectId{SubjectId: "s"}, Purpose: fraud, Necessity: card,
+			}, nil)(grpc.EmptyCallOption{})
+		},
+	} {
+		c.refuse("a card as "+what, func(grpc.CallOption) error { return f() }, "CARD_DATA_REFUSED")
 	}
 }
 

@@ -121,7 +121,7 @@ func testProcessors(c *clause) {
 		c.deny(id+", not registered", c.discloses(id, payments, nil), "RECIPIENT_NOT_REGISTERED", c.id)
 		c.recipient(id, kind, payments)
 		var p parcel
-		c.allow(id+", within its function", c.discloses(id, payments, &p), "")
+		c.allow(id+", within its function", c.discloses(id, payments, &p), c.id)
 		if len(p.records) != 1 || !slices.Equal(fieldsOf(p.records[0]), []string{"email_address", "full_name"}) {
 			c.Errorf("%s got %d records, %v", id, len(p.records), p.records)
 		}
@@ -163,7 +163,7 @@ func testProtection(c *clause) {
 	end := time.Now().Add(2 * time.Second)
 	short.Safeguard.ValidUntil = timestamppb.New(end)
 	c.updateRecipient(short)
-	c.allow("an agreement", c.discloses("agent", payments, nil), "")
+	c.allow("an agreement", c.discloses("agent", payments, nil), "processors")
 	time.Sleep(time.Until(end.Add(50 * time.Millisecond)))
 	c.deny("an agreement that is over", c.discloses("agent", payments, nil), "SAFEGUARD_MISSING", c.id)
 	partner := c.newRecipient("partner", residencyv1.RecipientKind_RECIPIENT_KIND_FRAUD_PARTNER, fraud)
@@ -189,11 +189,11 @@ func testBusinessTransfer(c *clause) {
 		}, nil)
 	}
 	diligence, transfer := residencyv1.TransactionStage_TRANSACTION_STAGE_DUE_DILIGENCE, residencyv1.TransactionStage_TRANSACTION_STAGE_ASSET_TRANSFER
-	c.allow("the asset's transfer", at(transfer, sale), "")
+	c.allow("the asset's transfer", at(transfer, sale), c.id)
 	if c.region == switzerland.region {
 		c.deny("due diligence", at(diligence, sale), "PURPOSE_NOT_PERMITTED", c.id)
 	} else {
-		c.allow("due diligence", at(diligence, sale), "")
+		c.allow("due diligence", at(diligence, sale), c.id)
 	}
 	c.refuse("no stage", at(0, sale), "BAD_REQUEST")
 	c.deny("another purpose", at(transfer, payments), "PURPOSE_NOT_PERMITTED", c.id)
@@ -214,8 +214,8 @@ func testFraudExchange(c *clause) {
 			RecipientId: "partner", Object: &residencyv1.DiscloseRequest_SubjectId{SubjectId: "s"}, Purpose: purpose, Necessity: necessity,
 		}, nil)
 	}
-	c.allow("against fraud", exchange(fraud, "three chargebacks in a week"), "")
-	c.allow("against credit risk", exchange(credit, "an unpaid balance"), "")
+	c.allow("against fraud", exchange(fraud, "three chargebacks in a week"), c.id)
+	c.allow("against credit risk", exchange(credit, "an unpaid balance"), c.id)
 	c.deny("without necessity", exchange(fraud, ""), "PURPOSE_NOT_PERMITTED", c.id)
 	c.deny("without necessity, said at length", exchange(credit, "   "), "PURPOSE_NOT_PERMITTED", c.id)
 	c.deny("for another purpose", exchange(payments, "convenient"), "PURPOSE_NOT_PERMITTED", c.id)
@@ -243,7 +243,7 @@ func testChoice(c *clause) {
 	}
 	c.deny("the period is open", c.discloses("third", payments, nil), "NOTICE_PERIOD_OPEN", c.id)
 	time.Sleep(time.Until(end.Add(50 * time.Millisecond)))
-	c.allow("the period is over", c.discloses("third", payments, nil), "")
+	c.allow("the period is over", c.discloses("third", payments, nil), c.id)
 	c.deny("another third party", c.discloses("other", payments, nil), "NOTICE_REQUIRED", c.id)
 	objection, err := c.admin.Disclosures.RecordObjection(c.Context(), &residencyv1.RecordObjectionRequest{TenantId: c.tenant, Objection: &residencyv1.Objection{
 		Scope: &residencyv1.Objection_SubjectId{SubjectId: "s"}, RecipientId: "third",
@@ -258,5 +258,5 @@ func testChoice(c *clause) {
 	if err != nil {
 		c.Fatal(err)
 	}
-	c.allow("the objection is lifted", c.discloses("third", payments, nil), "")
+	c.allow("the objection is lifted", c.discloses("third", payments, nil), c.id)
 }

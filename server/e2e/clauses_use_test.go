@@ -76,14 +76,14 @@ func testMarketing(c *clause) {
 	optIn("another")
 	c.deny("another person's opt-in", c.get(c.app, "s", "r", promotion), "MARKETING_OPT_IN_REQUIRED", c.id)
 	id := optIn("s")
-	if r := c.allow("after the opt-in", c.get(c.app, "s", "r", promotion), ""); r.Decision.ConsentId != id {
+	if r := c.allow("after the opt-in", c.get(c.app, "s", "r", promotion), c.id); r.Decision.ConsentId != id {
 		c.Errorf("the decision rests on consent %q, want %q", r.Decision.ConsentId, id)
 	}
 	c.withdraw(id)
 	c.deny("after the withdrawal", c.get(c.app, "s", "r", promotion), "CONSENT_WITHDRAWN", c.id)
 	c.allow("service communication still", c.get(c.app, "s", "r", communication), "purpose")
 	optIn("s")
-	c.allow("opted in again", c.get(c.app, "s", "r", promotion), "")
+	c.allow("opted in again", c.get(c.app, "s", "r", promotion), c.id)
 }
 
 // testStopHolding: who asks for it is no longer held: unreadable and not found at once, and

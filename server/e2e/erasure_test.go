@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 )
@@ -209,6 +210,30 @@ func (c *clause) leftOnDisk() {
 			}
 		}
 	}
+}
+
+// A record that was collected automatically leaves the disk, too, when its lifetime is over.
+func TestExpiredCookiesLeaveTheDisk(t *testing.T) {
+	c := alone(t, filepath.Join(t.TempDir(), "data"), switzerland)
+	c.hold("stays", "r", payments)
+	for i := range 20 {
+		cookie := personalRecord(fmt.Sprint("visitor-", i), "session", "anna")
+		cookie.Source, cookie.ExpireTime = residencyv1.Source_SOURCE_AUTOMATIC, timestamppb.New(time.Now().Add(time.Second))
+		c.allow("a session's record", c.put(c.app, cookie), "")
+	}
+	eventually(t, "what is over is gone from disk", func() bool {
+		time.Sleep(2 * time.Second)
+		if err := c.d.stop(); err != nil {
+			t.Fatal(err)
+		}
+		records := 0
+		for _, kinds := range rowsOnDisk(t, c.d.data, c.region) {
+			records += kinds[recordRow]
+		}
+		c.restart()
+		return records == 1
+	})
+	c.allow("what has no end", c.get(c.app, "stays", "r", payments), "")
 }
 
 // A tenant that is erased is unreadable at once; its erasure tells how far the sweep has come, and

@@ -68,7 +68,7 @@ func (c *clause) granted(id string) {
 	c.deny("still not granted", c.answering(id, nil), "INFORMAL_REQUEST_REFUSED", c.id)
 	c.allow("granting", c.granting(c.officer, id), "")
 	var p parcel
-	if r := c.allow("once it is granted", c.answering(id, &p), ""); r.Decision.OrderId != id {
+	if r := c.allow("once it is granted", c.answering(id, &p), c.id); r.Decision.OrderId != id {
 		c.Errorf("the decision rests on %q, want the request %q", r.Decision.OrderId, id)
 	}
 	if len(p.records) != 1 || !slices.Equal(fieldsOf(p.records[0]), []string{"email_address", "full_name"}) {
@@ -105,7 +105,7 @@ func (c *clause) lapses() {
 		c.allow("asking for a moment", c.asking(req, id), "")
 	}
 	c.allow("granting", c.granting(c.officer, short), "")
-	c.allow("while it holds", c.answering(short, nil), "")
+	c.allow("while it holds", c.answering(short, nil), c.id)
 	time.Sleep(time.Until(end.Add(50 * time.Millisecond)))
 	c.deny("granting too late", c.granting(c.officer, late), "INFORMAL_REQUEST_REFUSED", c.id)
 	c.deny("disclosing too late", c.answering(short, nil), "INFORMAL_REQUEST_REFUSED", c.id)
