@@ -58,8 +58,9 @@ type Options struct {
 	// Logger hears of sweeps that failed; nil is nobody.
 	Logger *slog.Logger
 
-	idle time.Duration // for tests; 0 is idleTimeout
-	page int           // for tests: names per listing; 0 is the server's choice
+	// For tests; 0 is what the constants say, and the server's choice of how many names a listing has.
+	idle, pause time.Duration
+	page        int
 }
 
 // defaultMemory is what Options.Memory is by default, minMemory the least that it may be.
@@ -94,6 +95,7 @@ type Blobs struct {
 	bucket    string
 	root      string // what every key starts with: "" or PREFIX/
 	page      int
+	pause     time.Duration
 	memory    *memory
 	log       *slog.Logger
 
@@ -122,9 +124,12 @@ func Open(ctx context.Context, o Options) (*Blobs, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	b := &Blobs{bucket: o.Bucket, page: o.page, log: o.Logger, memory: newMemory(o.Memory)}
+	b := &Blobs{bucket: o.Bucket, page: o.page, pause: o.pause, log: o.Logger, memory: newMemory(o.Memory)}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
+	}
+	if b.pause == 0 {
+		b.pause = firstPause
 	}
 	if o.Prefix != "" {
 		b.root = o.Prefix + "/"

@@ -114,7 +114,7 @@ func (c *conn) Write(p []byte) (int, error) {
 // try makes a request, again after a pause when it may succeed then. Whoever
 // calls it makes sure that doing it twice does no harm. Its error is raw.
 func (b *Blobs) try(ctx context.Context, do func() error) error {
-	pause := firstPause
+	pause := b.pause
 	for n := 1; ; n++ {
 		err := do()
 		if err == nil || n == attempts || ctx.Err() != nil || !transient(err) {
