@@ -100,7 +100,13 @@ type Cluster struct {
 	Owner    string `yaml:"owner"`              // who owns them; the region's controller
 	Operator string `yaml:"operator,omitempty"` // who operates them; the region's controller; default the owner
 	Rows     string `yaml:"rows"`               // "pebble:FOLDER"
-	Blobs    string `yaml:"blobs"`              // "file:FOLDER"
+
+	// Blobs is "file:FOLDER", or "s3://HOST[:PORT]/BUCKET[/PREFIX]": a bucket that exists, was never versioned and is
+	// this cluster's alone. Its query may have region=NAME, which requests are signed for (default us-east-1), ca=FILE,
+	// PEM certificates of the authorities to trust instead of the system's, credentials=FILE, which has aws_access_key_id
+	// and aws_secret_access_key as the AWS tools have them and is readable by the owner only (default: the environment's
+	// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN), and tls=off for a server on a loopback address. Paths are absolute.
+	Blobs string `yaml:"blobs"`
 }
 
 // Peer is a gateway elsewhere.

@@ -33,6 +33,7 @@ func (c *Config) problems() Problems {
 	v.callers(c.Callers)
 	v.limits(c.Limits)
 	v.folders(c)
+	v.buckets(c)
 	return v.problems.sorted()
 }
 
@@ -176,7 +177,7 @@ func (v *validation) cluster(p path, cl Cluster, r Region, j residency.Jurisdict
 		v.bad(p.with("operator"), "must be the region's controller: drives are on servers that it controls (clause drive-storage)")
 	}
 	v.location(p.with("rows"), cl.Rows, "pebble")
-	v.location(p.with("blobs"), cl.Blobs, "file")
+	v.blobs(p.with("blobs"), cl.Blobs)
 }
 
 // location checks "scheme:path" against the one scheme that is supported there.
