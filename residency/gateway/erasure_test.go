@@ -189,7 +189,12 @@ func TestEraseSubject(t *testing.T) {
 		_, _, err = w.get(ch, "alpen", "s2", "r0")
 		w.ok(err)
 		w.wantEnded("ch", out.ID, "alpen")
-		time.Sleep(2 * time.Hour) // the expiry of an automatic record was taken off the agenda
+		time.Sleep(2 * time.Hour) // the expiry of an automatic record was taken off the agenda, and the other's was not
+		due, err := w.mem["ch"].Rows().Due(t.Context(), 10)
+		w.ok(err)
+		if len(due) != 1 || due[0].ID[:idSize] != s2 {
+			t.Fatalf("due are %v", due)
+		}
 		w.g.sweepAll(t.Context())
 		w.wantGone("alpen", "s1", own.ID)
 	})

@@ -245,6 +245,9 @@ func TestEraseTenant(t *testing.T) {
 				}
 				w.wantKind(err, want)
 			}
+			if place, err := w.dir.Directory().Find(t.Context(), w.tenantKeys("alpen")); err != nil || place.State != store.PlacementActive || place.Region != "ch" {
+				t.Fatalf("the directory has %+v %v", place, err)
+			}
 			tenants, _, err := w.g.ListTenants(t.Context(), as(ch, "ListTenants", residency.Use, residency.AccountData), "ch", Page{})
 			w.ok(err)
 			if len(tenants) != 1 || tenants[0].ID != "other" {
