@@ -19,7 +19,6 @@ import (
 	"github.com/domicile-project/domicile/residency/gateway"
 	"github.com/domicile-project/domicile/residency/seal"
 	"github.com/domicile-project/domicile/residency/store"
-	"github.com/domicile-project/domicile/residency/store/dir"
 	"github.com/domicile-project/domicile/residency/store/pebble"
 	"github.com/domicile-project/domicile/server/admin"
 	"github.com/domicile-project/domicile/server/config"
@@ -139,11 +138,8 @@ func (s *stores) openVault(r config.Region, name string) (*seal.Vault, error) {
 
 func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster, error) {
 	_, rows := config.Location(cl.Rows)
-	_, blobs := config.Location(cl.Blobs)
-	for _, d := range []string{rows, blobs} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return gateway.Cluster{}, err
-		}
+	if err := os.MkdirAll(rows, 0o700); err != nil {
+		return gateway.Cluster{}, err
 	}
 	db, err := pebble.OpenCluster(rows, pebble.Options{
 		Logger:  s.log.With(slog.String("component", "rows"), slog.String("region", region), slog.String("cluster", cl.Name)),
@@ -154,11 +150,10 @@ func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster,
 	}
 	s.closers = append(s.closers, db.Close)
 	s.watch("rows", region, db.Failed())
-	objects, err := dir.Open(blobs)
+	objects, err := s.openBlobs(cl.Blobs, s.log.With(slog.String("component", "blobs"), slog.String("region", region), slog.String("cluster", cl.Name)))
 	if err != nil {
 		return gateway.Cluster{}, err
 	}
-	s.closers = append(s.closers, objects.Close)
 	timed := &timedBlobs{Blobs: objects, observe: func(operation string, took time.Duration) {
 		s.seconds.WithLabelValues(region, "blobs", operation).Observe(took.Seconds())
 	}}
