@@ -19,8 +19,6 @@ const (
 	eraseBlobs = 64
 	// eraseRun is how long one erasure is swept before other tasks come to their turn.
 	eraseRun = time.Second
-	// eraseLimit is how long it may take at the most, so that a store that hangs holds up no other task for long.
-	eraseLimit = 15 * time.Second
 	// eraseWait is how long a sweep waits for streams that are still open.
 	eraseWait = time.Second
 )
@@ -42,8 +40,6 @@ type erasing struct {
 // erase sweeps an erasure for a while, or to its end. What it deletes is
 // unreadable before: the keys are destroyed first, again if need be.
 func (g *Gateway) erase(ctx context.Context, h home, task store.Task) error {
-	ctx, cancel := context.WithTimeout(ctx, eraseLimit)
-	defer cancel()
 	e := &erasing{g: g, home: h, task: task, id: store.ID(task.Value), kinds: subjectKinds}
 	if task.Kind == store.TaskEraseTenant {
 		e.kinds = tenantKinds

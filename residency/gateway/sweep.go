@@ -53,9 +53,9 @@ func (g *Gateway) sweepIn(ctx context.Context, region *Region, cluster *Cluster)
 			if err != nil {
 				break
 			}
-			if failed := g.perform(ctx, region, cluster, task); failed != nil && ctx.Err() == nil {
+			if failed := g.performIn(ctx, region, cluster, task); failed != nil && ctx.Err() == nil {
 				g.log.Warn("task put off", "region", string(region.Name), "kind", int(task.Kind), "err", failed)
-				err = postpone(ctx, cluster, task)
+				err = g.postpone(ctx, cluster, task)
 			}
 		}
 		if err != nil {
@@ -67,11 +67,23 @@ func (g *Gateway) sweepIn(ctx context.Context, region *Region, cluster *Cluster)
 	}
 }
 
+// taskLimit is how long one task may take, so that a store that hangs holds up no other
+// for long. One that needs longer goes on from where it got to when it is tried again.
+const taskLimit = 15 * time.Second
+
+func (g *Gateway) performIn(ctx context.Context, region *Region, cluster *Cluster, task store.Task) error {
+	ctx, cancel := context.WithTimeout(ctx, taskLimit)
+	defer cancel()
+	return g.perform(ctx, region, cluster, task)
+}
+
 // postponed is how long a task that failed waits, so that the others come to
 // their turn.
 const postponed = time.Minute
 
-func postpone(ctx context.Context, cluster *Cluster, task store.Task) error {
+func (g *Gateway) postpone(ctx context.Context, cluster *Cluster, task store.Task) error {
+	ctx, cancel := context.WithTimeout(ctx, g.limits.Decide)
+	defer cancel()
 	return cluster.Rows.Update(ctx, store.Scope{Tenant: task.Tenant}, func(tx store.Tx) error {
 		later := task
 		later.At = tx.Now().Add(postponed)
