@@ -299,6 +299,9 @@ func TestSweep(t *testing.T) {
 		if _, err := w.Write(pattern(partSize + 1)); err != nil {
 			t.Fatal(err)
 		}
+		if err := w.(*writer).wait(); err != nil {
+			t.Fatal(err)
+		}
 		w.(*writer).upload = "" // forgotten, as by a process that died
 		w.Abort()
 	}

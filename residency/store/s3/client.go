@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"syscall"
@@ -121,7 +120,7 @@ func (b *Blobs) try(ctx context.Context, do func() error) error {
 			return err
 		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(pause/2 + time.Duration(time.Now().UnixNano())%pause): // not all callers at the same moment
 		case <-ctx.Done():
 			return err
 		}
