@@ -54,6 +54,9 @@ func (g *Gateway) ListDecisions(ctx context.Context, call *Call, req ListDecisio
 				return false, residency.E(t.a.op, residency.IntegrityFailure, err)
 			}
 			r, err := t.readDecision(id, places)
+			if residency.KindOf(err) == residency.NotFound { // not durable yet: nobody was answered
+				return false, nil
+			}
 			if err != nil {
 				return false, err
 			}
@@ -72,7 +75,8 @@ func (g *Gateway) ListDecisions(ctx context.Context, call *Call, req ListDecisio
 }
 
 // readDecision reads the entries of one decision: the first has the decision,
-// the last how it ended.
+// the last how it ended. What is not durable yet has not happened: NOT_FOUND for a
+// decision, and a stream whose end is not is still open.
 func (t *txn) readDecision(id uuid.UUID, places []byte) (DecisionRecord, error) {
 	if len(places) < 8 || len(places)%8 != 0 {
 		return DecisionRecord{}, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a decision's index is damaged"))
@@ -84,27 +88,30 @@ func (t *txn) readDecision(id uuid.UUID, places []byte) (DecisionRecord, error) 
 	out := DecisionRecord{
 		Decision: first.DecisionOf(), Caller: first.Caller, Method: first.Method, Place: first.Place, Result: first.Result,
 	}
-	if len(places) == 8 || first.Phase != audit.Intent { // what a refusal set off is no result of the refused call
+	if first.Phase != audit.Intent { // what a refusal set off is no result of the refused call
 		return out, nil
 	}
-	last, err := t.readEntry(id, binary.BigEndian.Uint64(places[len(places)-8:]))
-	if err != nil {
-		return DecisionRecord{}, err
+	for n := len(places) - 8; n > 0; n -= 8 {
+		last, err := t.readEntry(id, binary.BigEndian.Uint64(places[n:]))
+		if residency.KindOf(err) == residency.NotFound {
+			continue
+		}
+		if err != nil {
+			return DecisionRecord{}, err
+		}
+		out.Result = last.Result
+		out.Stream = &StreamResult{End: endNames[last.End], Bytes: last.Bytes, Time: last.Time}
+		break
 	}
-	out.Result = last.Result
-	out.Stream = &StreamResult{End: endNames[last.End], Bytes: last.Bytes, Time: last.Time}
 	return out, nil
 }
 
 var endNames = map[audit.StreamEnd]string{audit.Completed: "completed", audit.Cut: "cut", audit.Unknown: "unknown"}
 
 // readEntry reads an entry and holds it to be one of the decision and the tenant
-// that it was looked for under: the index is not sealed.
+// that it was looked for under: the index is not sealed. NOT_FOUND = it is not durable yet.
 func (t *txn) readEntry(id uuid.UUID, place uint64) (audit.Entry, error) {
-	b, err := t.home.cluster.Outbox.Entry(t.ctx, place)
-	if errors.Is(err, store.ErrNotFound) {
-		return audit.Entry{}, residency.E(t.a.op, residency.IntegrityFailure, err)
-	}
+	b, err := t.entryAt(place)
 	if err != nil {
 		return audit.Entry{}, err
 	}
@@ -116,4 +123,26 @@ func (t *txn) readEntry(id uuid.UUID, place uint64) (audit.Entry, error) {
 		return audit.Entry{}, residency.E(t.a.op, residency.IntegrityFailure, err)
 	}
 	return e, nil
+}
+
+// entryAt reads the entry at a place. The index is visible with the commit, the entry once it is
+// durable: one beyond the last is on its way, any other that is missing is lost.
+func (t *txn) entryAt(place uint64) ([]byte, error) {
+	outbox := t.home.cluster.Outbox
+	b, err := outbox.Entry(t.ctx, place)
+	if !errors.Is(err, store.ErrNotFound) {
+		return b, err
+	}
+	last, err := outbox.Last(t.ctx)
+	if err != nil {
+		return nil, err
+	}
+	if place > last {
+		return nil, residency.E(t.a.op, residency.NotFound, nil)
+	}
+	b, err = outbox.Entry(t.ctx, place) // it has become durable meanwhile
+	if errors.Is(err, store.ErrNotFound) {
+		err = residency.E(t.a.op, residency.IntegrityFailure, err)
+	}
+	return b, err
 }

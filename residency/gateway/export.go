@@ -197,6 +197,9 @@ func (t *txn) decisionPiece(row store.ID, places []byte) (*exportedPiece, error)
 		return nil, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a decision's index is damaged"))
 	}
 	first, err := t.readEntry(id, binary.BigEndian.Uint64(places))
+	if residency.KindOf(err) == residency.NotFound { // not durable yet
+		return nil, nil //nolint:nilnil // nothing to hand over
+	}
 	if err != nil || first.Subject != t.sk.Pseudonym() {
 		return nil, err
 	}
