@@ -157,6 +157,7 @@ func (t *txn) grant(id uuid.UUID, c *consent.Consent, requestID string) (consent
 	if found, err := t.replay(requestID, digest, func(b []byte) { first = string(b) }); err != nil {
 		return consent.Consent{}, err
 	} else if found {
+		t.decision.ConsentID = first
 		c, _, err := t.readConsent(first)
 		return c, err
 	}
@@ -185,6 +186,7 @@ func (t *txn) addConsent(id uuid.UUID, scope store.ID, keys scopeKeys, c *consen
 	if err := t.putConsent(keys, scope+newestFirst(id), 1, c); err != nil {
 		return err
 	}
+	t.decision.ConsentID = c.ID // the log names it
 	t.later(func(context.Context) { t.g.metrics.consentChange(t.home.region.Name, "granted") })
 	return t.Put(store.KindConsentID, newestFirst(id), []byte(scope))
 }
@@ -202,11 +204,16 @@ func (t *txn) complete(id uuid.UUID, c *consent.Consent) error {
 	if c.Expires.IsZero() {
 		c.Expires = t.now.AddDate(0, t.policy.ConsentMonths, 0)
 	}
-	switch {
-	case !c.Expires.After(t.now):
+	if !c.Expires.After(t.now) {
 		return residency.Bad(t.a.op, "consent.expire_time", "must be in the future")
-	case c.Evidence.Stated.After(t.now.Add(time.Minute)):
-		return residency.Bad(t.a.op, "consent.evidence.statement_time", "must not be in the future")
+	}
+	return t.stated("consent.evidence", &c.Evidence)
+}
+
+// stated refuses evidence of a statement that is still to be made; nil is none.
+func (t *txn) stated(field string, e *consent.Evidence) error {
+	if e != nil && e.Stated.After(t.now.Add(time.Minute)) {
+		return residency.Bad(t.a.op, field+".statement_time", "must not be in the future")
 	}
 	return nil
 }
@@ -385,6 +392,7 @@ func (t *txn) listConsents(req ListConsents, p *pager, list *[]ConsentNow) (stri
 		if req.State != residency.ConsentStateUnspecified && req.State != state {
 			return false, nil
 		}
+		t.bytes += uint64(len(c.Encode()))
 		*list = append(*list, ConsentNow{Consent: c, State: state})
 		return true, nil
 	})
@@ -426,16 +434,20 @@ func (t *txn) withdraw(req WithdrawConsent) (ConsentWithdrawn, error) {
 	if err != nil {
 		return ConsentWithdrawn{}, err
 	}
+	row, scope, _, err := t.locateConsent(req.Consent)
+	if err != nil {
+		return ConsentWithdrawn{}, err
+	}
+	keys, err := t.scopeKeys(scope)
+	if err != nil {
+		return ConsentWithdrawn{}, err
+	}
+	t.decision.ConsentID = c.ID // the log names it, and whose it is
+	if sk, ok := keys.(*seal.SubjectKeys); ok {
+		t.sk = sk
+	}
 	if c.Withdrawn.IsZero() {
 		c.Withdrawn, c.WithdrawnBy = t.now, t.a.call.Caller.ID
-		row, scope, _, err := t.locateConsent(req.Consent)
-		if err != nil {
-			return ConsentWithdrawn{}, err
-		}
-		keys, err := t.scopeKeys(scope)
-		if err != nil {
-			return ConsentWithdrawn{}, err
-		}
 		if err := t.putConsent(keys, row, version+1, &c); err != nil {
 			return ConsentWithdrawn{}, err
 		}

@@ -55,9 +55,9 @@ func TestExportSubject(t *testing.T) {
 		w.ok(err)
 		list, call, err := w.export(ch, "alpen", "s1", nil)
 		w.ok(err)
-		// Three writes, a restriction and a consent are decisions about the person, and so is
-		// this export; the withdrawal names a consent, not a person.
-		if got := shape(list); got != "Rrrrc"+"xxxxxx" {
+		// Three writes, a restriction, a consent and its withdrawal are decisions about the
+		// person, and so is this export.
+		if got := shape(list); got != "Rrrrc"+"xxxxxxx" {
 			t.Fatalf("the file is %s", got)
 		}
 		if r := list[0].Restrictions; r.Purposes != residency.PurposeSet(residency.Records) {
@@ -81,7 +81,7 @@ func TestExportSubject(t *testing.T) {
 		time.Sleep(2 * time.Hour) // an automatic record has ended, and is no longer in the file
 		list, _, err = w.export(ch, "alpen", "s1", nil)
 		w.ok(err)
-		if got := shape(list); got != "Rrrc"+"xxxxxxx" {
+		if got := shape(list); got != "Rrrc"+"xxxxxxxx" {
 			t.Fatalf("the file is %s", got)
 		}
 	})

@@ -20,13 +20,15 @@ func (g *Gateway) RegisterTenant(ctx context.Context, call *Call, req NewTenant)
 	if err := refuseCardsIn(op, "agreement", req.Agreement); err != nil {
 		return Tenant{}, err
 	}
-	region, placement, err := g.placement(op, req)
+	region, err := g.placement(op, req)
 	if err != nil {
 		return Tenant{}, err
 	}
 	a := &act{
 		call: call, op: op, tenant: req.ID, region: region, inbound: true, governs: true,
-		refuse: func(*txn) (*refusal, error) { return misplaced(placement, req.Agreement), nil },
+		refuse: func(t *txn) (*refusal, error) {
+			return misplaced(t.policy.Placement(req.Residence), req.Agreement), nil
+		},
 	}
 	t, err := g.decide(ctx, a, func(t *txn) error { return t.register(req) })
 	if err != nil {
@@ -39,32 +41,27 @@ func (g *Gateway) RegisterTenant(ctx context.Context, call *Call, req NewTenant)
 	return t.public(), nil
 }
 
-// placement chooses the region, and says on what terms its policy takes a
-// resident of that place.
-func (g *Gateway) placement(op string, req NewTenant) (*Region, policy.Placement, error) {
-	now := time.Now()
+// placement chooses the region. On what terms it takes a resident of that place is
+// decided later, by the policy that is in force then.
+func (g *Gateway) placement(op string, req NewTenant) (*Region, error) {
 	if req.Home != "" {
 		region := g.region(req.Home)
 		if region == nil {
-			return nil, policy.Placement{}, residency.Bad(op, "home_region", "must be one of "+g.regionNames())
+			return nil, residency.Bad(op, "home_region", "must be one of "+g.regionNames())
 		}
-		p, err := g.activePolicy(region, now)
-		if err != nil {
-			return nil, policy.Placement{}, err
-		}
-		return region, p.Placement(req.Residence), nil
+		return region, nil
 	}
 	for i := range g.cfg.Regions {
 		region := &g.cfg.Regions[i]
-		p, err := g.activePolicy(region, now)
+		p, err := g.activePolicy(region, region.now())
 		if err != nil {
-			return nil, policy.Placement{}, err
+			return nil, err
 		}
-		if place := p.Placement(req.Residence); place.Default {
-			return region, place, nil
+		if p.Placement(req.Residence).Default {
+			return region, nil
 		}
 	}
-	return nil, policy.Placement{}, residency.Bad(op, "home_region",
+	return nil, residency.Bad(op, "home_region",
 		"must be stated, with an agreement: no region is the default for this residence")
 }
 
@@ -87,6 +84,9 @@ func misplaced(p policy.Placement, agreement *consent.Evidence) *refusal {
 func (t *txn) register(req NewTenant) error {
 	if t.exists && t.row.State != TenantErasing {
 		return t.registered(req)
+	}
+	if err := t.stated("agreement", req.Agreement); err != nil { // before anything is written
+		return err
 	}
 	_, erased, err := t.home.region.Vault.Erased(t.ctx, t.home.tenant, "")
 	switch {
@@ -163,6 +163,9 @@ func (t *txn) recordAgreement(e *consent.Evidence) error {
 	there, err := t.consentsOf(wholeTenant)
 	if err != nil {
 		return err
+	}
+	if len(there) >= maxConsents {
+		return residency.E(t.a.op, residency.QuotaExceeded, errors.New("too many consents of one scope"))
 	}
 	for i := range there {
 		if old := &there[i]; old.Kind == residency.ResidenceAgreement && old.State(t.now) == residency.ConsentActive {
