@@ -59,11 +59,12 @@ type export struct {
 type exportedPiece struct {
 	FilePiece
 	bytes uint64
+	row   store.ID
 }
 
 // file sends the whole file, in the order that the API states.
 func (x *export) file(ctx context.Context) error {
-	err := x.page(ctx, func(t *txn) ([]exportedPiece, error) {
+	_, err := x.page(ctx, func(t *txn) ([]exportedPiece, error) {
 		r, _, err := t.restrictions()
 		return []exportedPiece{{FilePiece: FilePiece{Restrictions: &r.Restrictions}}}, err
 	})
@@ -88,7 +89,7 @@ func (x *export) file(ctx context.Context) error {
 func (x *export) rows(ctx context.Context, kind store.Kind, prefix store.ID, read func(*txn, store.ID, []byte) (*exportedPiece, error)) error {
 	after, next := store.ID(""), store.ID("")
 	for more := true; more; after = next {
-		err := x.page(ctx, func(t *txn) (list []exportedPiece, err error) {
+		stale, err := x.page(ctx, func(t *txn) (list []exportedPiece, err error) {
 			var failed error
 			n, bytes := 0, uint64(0)
 			more, next = false, after
@@ -102,6 +103,7 @@ func (x *export) rows(ctx context.Context, kind store.Kind, prefix store.ID, rea
 					return false
 				}
 				if n, next = n+1, id; p != nil {
+					p.row = id
 					list, bytes = append(list, *p), bytes+p.bytes
 				}
 				return true
@@ -114,26 +116,35 @@ func (x *export) rows(ctx context.Context, kind store.Kind, prefix store.ID, rea
 		if err != nil {
 			return err
 		}
+		if stale != "" {
+			next, more = stale, true
+		}
 	}
 	return nil
 }
 
-// page reads pieces in one transaction and sends them after it.
-func (x *export) page(ctx context.Context, read func(*txn) ([]exportedPiece, error)) error {
+// page reads pieces in one transaction and sends them after it. Once what it read is a lease old,
+// however slowly it is taken, it sends no more of it and gives the row of the last piece that
+// left, to go on from: what is deleted meanwhile, or ends, does not leave any more. Else it gives "".
+func (x *export) page(ctx context.Context, read func(*txn) ([]exportedPiece, error)) (last store.ID, err error) {
+	g, began := x.stream.g, x.stream.g.elapsed()
 	list, err := x.read(ctx, read)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for i := range list {
 		if err := x.stream.check(ctx); err != nil {
-			return err
+			return "", err
+		}
+		if i > 0 && g.elapsed()-began >= g.limits.Lease {
+			return list[i-1].row, nil
 		}
 		if err := x.send(list[i].FilePiece); err != nil {
-			return err
+			return "", err
 		}
 		x.stream.bytes.Add(list[i].bytes)
 	}
-	return nil
+	return "", nil
 }
 
 // read runs a transaction of the export, in which the person must still be there.
@@ -170,7 +181,7 @@ func (t *txn) recordPiece(id store.ID, row []byte) (*exportedPiece, error) {
 	}
 	before := t.bytes
 	r, err := t.openRecord(t.sk, id, row)
-	return &exportedPiece{FilePiece{Record: &r}, t.bytes - before}, err
+	return &exportedPiece{FilePiece: FilePiece{Record: &r}, bytes: t.bytes - before}, err
 }
 
 func (t *txn) consentPiece(id store.ID, sealed []byte) (*exportedPiece, error) {
@@ -179,7 +190,7 @@ func (t *txn) consentPiece(id store.ID, sealed []byte) (*exportedPiece, error) {
 		return nil, err
 	}
 	t.revise(&c)
-	return &exportedPiece{FilePiece{Consent: &ConsentNow{Consent: c, State: c.State(t.now)}}, uint64(len(sealed))}, nil
+	return &exportedPiece{FilePiece: FilePiece{Consent: &ConsentNow{Consent: c, State: c.State(t.now)}}, bytes: uint64(len(sealed))}, nil
 }
 
 func (t *txn) disclosurePiece(id store.ID, sealed []byte) (*exportedPiece, error) {
@@ -187,7 +198,7 @@ func (t *txn) disclosurePiece(id store.ID, sealed []byte) (*exportedPiece, error
 	if _, err := t.openRow(t.sk, store.KindDisclosure, id, sealed, &d); err != nil {
 		return nil, err
 	}
-	return &exportedPiece{FilePiece{Disclosure: &d}, uint64(len(sealed))}, nil
+	return &exportedPiece{FilePiece: FilePiece{Disclosure: &d}, bytes: uint64(len(sealed))}, nil
 }
 
 // decisionPiece gives a decision if it is about the person: its first entry says so.

@@ -14,33 +14,52 @@ const (
 	batchBytes   = 1 << 20
 )
 
-// person hands over a person's records, some at a time. Each batch is read anew: a record
-// that is deleted meanwhile does not leave any more.
+// leaving is a record that leaves, with the fields that do.
+type leaving struct {
+	row store.ID
+	Record
+}
+
+// person hands over a person's records, some at a time. Each batch is read anew, and again once it
+// is a lease old, however slowly it is taken: a record that is deleted meanwhile, or ends, does not leave any more.
 func (d *handover) person(ctx context.Context, s *stream) error {
 	after, more := store.ID(""), true
 	for more {
-		var batch []Record
-		var err error
-		if batch, after, more, err = d.batch(ctx, s, after); err != nil {
+		read := d.g.elapsed()
+		batch, last, rest, err := d.batch(ctx, s, after)
+		if err != nil {
 			return err
 		}
+		after, more = last, rest
 		for i := range batch {
 			if err := s.check(ctx); err != nil {
 				return err
 			}
-			if err := d.send(DisclosePiece{Record: &batch[i]}); err != nil {
+			if i > 0 && d.g.elapsed()-read >= d.g.limits.Lease {
+				after, more = batch[i-1].row, true
+				break
+			}
+			if err := d.give(s, &batch[i].Record); err != nil {
 				return err
 			}
-			d.records++
-			s.bytes.Add(uint64(len(encodeRecord(&batch[i]))))
-			d.note(&batch[i])
 		}
 	}
 	return nil
 }
 
+// give hands over one record.
+func (d *handover) give(s *stream, r *Record) error {
+	if err := d.send(DisclosePiece{Record: r}); err != nil {
+		return err
+	}
+	d.records++
+	s.bytes.Add(uint64(len(encodeRecord(r))))
+	d.note(r)
+	return nil
+}
+
 // batch opens the next records that leave, and blanks of each what does not.
-func (d *handover) batch(ctx context.Context, s *stream, after store.ID) (list []Record, last store.ID, more bool, err error) {
+func (d *handover) batch(ctx context.Context, s *stream, after store.ID) (list []leaving, last store.ID, more bool, err error) {
 	err = d.view(ctx, s, d.scope, func(t *txn) error {
 		t.subject, list, last, more = d.scope, nil, after, false
 		sk, err := t.subjectKeys(t.ctx)
@@ -62,7 +81,7 @@ func (d *handover) batch(ctx context.Context, s *stream, after store.ID) (list [
 			if err != nil {
 				return false, err
 			}
-			list = append(list, d.plan.keep(&r))
+			list = append(list, leaving{id, d.plan.keep(&r)})
 			return true, nil
 		})
 	})
