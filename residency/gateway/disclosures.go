@@ -73,6 +73,20 @@ func (t *txn) changeDisclosure(scope, id store.ID, change func(*Disclosure)) err
 	return t.putRow(keys, store.KindDisclosure, scope+id, version+1, &row)
 }
 
+// disclosedAbout gives the lock on whose disclosure a stream is, if it is one: an erasure does
+// not come in between while it is closed.
+func (t *txn) disclosedAbout(ctx context.Context, task store.Task) (locks []store.Lock, err error) {
+	err = t.home.cluster.Rows.View(ctx, store.Scope{Tenant: task.Tenant}, func(tx store.Tx) error {
+		scope, err := tx.Get(store.KindDisclosure, allScopes+task.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		locks = []store.Lock{{Object: store.ID(scope), Exclusive: true}}
+		return err
+	})
+	return locks, err
+}
+
 // abandonDisclosure says of a disclosure whose gateway died that its end is unknown. It was told to
 // the log last how many bytes had left; of records and fields only what may have left is known.
 func (t *txn) abandonDisclosure(id store.ID, bytes uint64) error {
@@ -108,6 +122,7 @@ func (g *Gateway) ListDisclosures(ctx context.Context, call *Call, req ListDiscl
 			if err != nil || !ok || req.Recipient != "" && req.Recipient != row.Recipient {
 				return false, err
 			}
+			t.bytes += uint64(len(encodeRow(&row)))
 			list = append(list, row)
 			return true, nil
 		})

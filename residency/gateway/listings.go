@@ -48,7 +48,7 @@ func (g *Gateway) ListRecords(ctx context.Context, call *Call, req ListRecords) 
 				return err
 			}
 		}
-		next, err = p.walk(t, store.KindRecord, t.subject, func(id store.ID, row []byte) (bool, error) {
+		next, err = walkShown(p, t, &list, store.KindRecord, t.subject, func(id store.ID, row []byte) (bool, error) {
 			return t.show(&list, sk, id, row)
 		})
 		return err
@@ -118,7 +118,7 @@ func (g *Gateway) ListSubjects(ctx context.Context, call *Call, req ListSubjects
 		if err != nil {
 			return err
 		}
-		next, err = p.walk(t, store.KindSubject, "", func(id store.ID, sealed []byte) (bool, error) {
+		next, err = walkShown(p, t, &list, store.KindSubject, "", func(id store.ID, sealed []byte) (bool, error) {
 			return t.showSubject(&list, id, sealed)
 		})
 		return err
@@ -178,7 +178,7 @@ func (g *Gateway) FindRecords(ctx context.Context, call *Call, req FindRecords) 
 		if err != nil {
 			return err
 		}
-		next, err = p.walk(t, store.KindLookup, key, func(id store.ID, _ []byte) (bool, error) {
+		next, err = walkShown(p, t, &list, store.KindLookup, key, func(id store.ID, _ []byte) (bool, error) {
 			return t.found(&list, &req, id[len(key):])
 		})
 		return err

@@ -79,6 +79,29 @@ func (p *pager) token(after store.ID) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(p.mac(after) + after))
 }
 
+// walkShown is walk for a list of what the caller may see among what is there, which visit
+// appends to list. It gives a token only when there is more to be shown: of what is left out,
+// a token would tell that it is there.
+func walkShown[T any](p *pager, t *txn, list *[]T, kind store.Kind, prefix store.ID, visit func(store.ID, []byte) (bool, error)) (string, error) {
+	ahead := *p
+	ahead.size++
+	var last store.ID
+	next, err := ahead.walk(t, kind, prefix, func(id store.ID, value []byte) (bool, error) {
+		before := t.bytes
+		in, err := visit(id, value)
+		if in && len(*list) <= p.size {
+			last = id
+		} else if in { // it does not leave with this page
+			t.bytes = before
+		}
+		return in, err
+	})
+	if err == nil && len(*list) > p.size {
+		*list, next = (*list)[:p.size], p.token(last)
+	}
+	return next, err
+}
+
 // walk calls visit with the rows of a kind under a prefix until the page is full, and
 // gives the token of the next page, or "" when nothing is left. visit says
 // whether the row became part of the page.

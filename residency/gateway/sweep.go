@@ -108,7 +108,11 @@ func (g *Gateway) perform(ctx context.Context, region *Region, cluster *Cluster,
 	case task.Kind == store.TaskExpireRecord && len(task.ID) >= idSize:
 		scope.Objects = []store.Lock{{Object: task.ID[:idSize], Exclusive: true}}
 	case task.Kind == store.TaskCloseStream:
-		scope.Objects = []store.Lock{streamLock(task.ID)}
+		about, err := t.disclosedAbout(ctx, task)
+		if err != nil {
+			return err
+		}
+		scope.Objects = append(about, streamLock(task.ID))
 	case (task.Kind == store.TaskSweepDrive || task.Kind == store.TaskSweepSnapshot) && len(task.Value) >= idSize:
 		scope.Objects = []store.Lock{{Object: store.ID(task.Value[:idSize]), Exclusive: true}}
 	}
