@@ -120,7 +120,7 @@ func (v *validation) buckets(c *Config) {
 			if err != nil {
 				continue
 			}
-			next := used{path{"regions", name}.with("clusters", i, "blobs"), filepath.Join("/", b.Endpoint, b.Bucket, b.Prefix)}
+			next := used{path{"regions", name}.with("clusters", i, "blobs"), filepath.Clean("/" + b.Endpoint + "/" + b.Bucket + "/" + b.Prefix)}
 			for _, other := range all {
 				if within(next.folder, other.folder) || within(other.folder, next.folder) {
 					v.bad(next.at, "must lie apart from %v", other.at)

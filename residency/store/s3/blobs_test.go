@@ -73,6 +73,30 @@ func TestBlobs(t *testing.T) {
 	})
 }
 
+// TestAListThatIsCutShort holds that a listing whose context ends says so, between
+// two answers of the server too.
+func TestAListThatIsCutShort(t *testing.T) {
+	server := storetest.StartS3(t)
+	o := options(server)
+	o.page = 1
+	b := openTest(t, o)
+	for _, name := range []string{"a", "b", "c"} {
+		if err := put(t.Context(), b, name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var names []string
+	err := b.List(ctx, "", func(name string) bool {
+		names = append(names, name)
+		cancel()
+		return true
+	})
+	if !errors.Is(err, store.ErrUnavailable) || len(names) != 1 {
+		t.Errorf("listed %q: %v", names, err)
+	}
+}
+
 func TestOptionsThatAreRefused(t *testing.T) {
 	good := Options{Endpoint: "s3.example.com", Bucket: "b", AccessKey: "a", SecretKey: "s"}
 	if err := good.Validate(); err != nil {

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,6 +212,36 @@ func TestConnectionsCutWhileReading(t *testing.T) {
 	wantUnavailable(t, "a read that is cut for good", err)
 	if !bytes.Equal(got, data[:len(got)]) || len(got) == 0 || len(got) == len(data) {
 		t.Errorf("got %d bytes before", len(got))
+	}
+}
+
+// TestAnswersWithoutTheirBytes holds that a connection which breaks again and again
+// before the first byte is no object that is shorter than it should be.
+func TestAnswersWithoutTheirBytes(t *testing.T) {
+	server := storetest.StartS3(t)
+	var begun atomic.Int32
+	front := newFront(t, server.Endpoint, false, func(f *front, w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/a") {
+			return false
+		}
+		begun.Add(1)
+		answer := httptest.NewRecorder()
+		f.pass.ServeHTTP(answer, r)
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	o := options(server)
+	o.Endpoint = front.endpoint()
+	b := openTest(t, o)
+	if err := put(t.Context(), b, "a", pattern(1000)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := get(t.Context(), b, "a", 1000)
+	wantUnavailable(t, "an answer without its bytes", err)
+	if len(got) > 0 || begun.Load() != attempts {
+		t.Errorf("%d bytes after %d answers", len(got), begun.Load())
 	}
 }
 
