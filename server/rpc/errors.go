@@ -41,7 +41,7 @@ var catalogue = [residency.NumKinds]answer{
 	residency.PurposeRequired:              {code: codes.InvalidArgument, text: "a purpose is required"},
 	residency.BadRequest:                   {code: codes.InvalidArgument, text: "the request is not valid"},
 	residency.CardDataRefused:              {code: codes.InvalidArgument, text: "payment-card numbers do not belong in this field"},
-	residency.PurposeNotPermitted:          {code: codes.PermissionDenied, text: "the data may not be used for this purpose"},
+	residency.PurposeNotPermitted:          {code: codes.PermissionDenied, text: "the data was not provided for this purpose, or the policy has no such use"},
 	residency.Restricted:                   {code: codes.PermissionDenied, text: "the use of the data for this purpose is restricted"},
 	residency.MarketingOptInRequired:       {code: codes.PermissionDenied, text: "promotional use needs an opt-in"},
 	residency.CollectionDeclined:           {code: codes.PermissionDenied, text: "automatic collection was declined"},
@@ -58,13 +58,13 @@ var catalogue = [residency.NumKinds]answer{
 	residency.LegalOrderExpired:            {code: codes.PermissionDenied, text: "the legal order is not in force"},
 	residency.LegalOrderOutOfScope:         {code: codes.PermissionDenied, text: "the legal order does not cover this"},
 	residency.LegalOrderWrongJurisdiction:  {code: codes.PermissionDenied, text: "the legal order is of another jurisdiction"},
-	residency.ApproverNotDistinct:          {code: codes.PermissionDenied, text: "the approver must be somebody else"},
-	residency.InformalRequestRefused:       {code: codes.PermissionDenied, text: "informal requests are refused"},
-	residency.InspectionPermissionRequired: {code: codes.PermissionDenied, text: "the tenant's permission to inspect is required"},
+	residency.ApproverNotDistinct:          {code: codes.PermissionDenied, text: "the approver must be somebody who neither recorded nor approved it"},
+	residency.InformalRequestRefused:       {code: codes.PermissionDenied, text: "a request that obliges nobody is refused, or was not granted"},
+	residency.InspectionPermissionRequired: {code: codes.PermissionDenied, text: "inspecting needs the tenant's permission or an approved abuse case"},
 	residency.AgreementRequired:            {code: codes.PermissionDenied, text: "a recorded agreement is required"},
 	residency.PlacementNotPermitted:        {code: codes.PermissionDenied, text: "the tenant may not be homed there"},
 	residency.NotFound:                     {code: codes.NotFound, text: "not found"},
-	residency.Erased:                       {code: codes.FailedPrecondition, text: "the person's data was erased"},
+	residency.Erased:                       {code: codes.FailedPrecondition, text: "what was held under this identifier was erased, and nothing is taken in under it again"},
 	residency.AlreadyExists:                {code: codes.AlreadyExists, text: "already exists"},
 	residency.VersionMismatch:              {code: codes.Aborted, text: "the version is not the expected one"},
 	residency.RequestIDReused:              {code: codes.FailedPrecondition, text: "the request id was used for another request"},
@@ -205,9 +205,18 @@ func precondition(e *residency.Error) *errdetails.PreconditionFailure {
 	}
 	return &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{{
 		Type:        "CONSENT",
-		Subject:     fmt.Sprintf("%s %s %s %s → %s", kind, d.DataClass, d.Purpose, d.From, d.To),
+		Subject:     fmt.Sprintf("%s %s %s %s → %s", kind, d.DataClass, neededPurpose(d), d.From, d.To),
 		Description: "Needs an active consent of this kind that covers the data class, the purpose and the crossing.",
 	}}}
+}
+
+// neededPurpose gives the purpose that the consent has to cover. What states none, such as
+// an export, rests on a crossing for the keeping of records.
+func neededPurpose(d *residency.Decision) residency.Purpose {
+	if d.Purpose == residency.PurposeUnspecified {
+		return residency.Records
+	}
+	return d.Purpose
 }
 
 // neededConsent gives the kind of the first missing consent, if one is missing.

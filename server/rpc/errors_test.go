@@ -106,6 +106,12 @@ func TestDetails(t *testing.T) {
 		ID: "id", Clause: "marketing", From: residency.Jurisdiction{'C', 'H'}, To: residency.Jurisdiction{'C', 'H'},
 		DataClass: residency.PersonalInformation, Purpose: residency.Marketing, Missing: residency.Set(residency.RequireOptIn, residency.RequirePurpose),
 	}
+	export := tell(statusOf(&residency.Error{Op: "op", Kind: residency.CrossBorderConsentRequired, Decision: &residency.Decision{
+		DataClass: residency.PersonalInformation, From: d.From, To: residency.Jurisdiction{'U', 'S'}, Missing: residency.Set(residency.RequireConsent),
+	}}).Err())
+	if got := export.precondition.GetViolations()[0].GetSubject(); got != "BORDER_CROSSING PERSONAL_INFORMATION RECORDS CH → US" {
+		t.Errorf("subject without a purpose: %q", got)
+	}
 	withdrawn := tell(statusOf(&residency.Error{Op: "op", Kind: residency.ConsentIsWithdrawn, Decision: d}).Err())
 	if got := withdrawn.precondition.GetViolations()[0].GetSubject(); got != "MARKETING_OPT_IN PERSONAL_INFORMATION MARKETING CH → CH" {
 		t.Errorf("subject: %q", got)

@@ -74,9 +74,29 @@ func (f *forms) check(m proto.Message) *residency.Error {
 	return bad
 }
 
-// describe gives what would be right, as the rule's own fixed text says it.
+// plain are words for people in place of the validator's, which show a rule as it is written.
+var plain = map[string]string{
+	"value is required":                                "must be stated",
+	"must not be in list [0]":                          "must be stated",
+	"must be at least 1 characters":                    "must be stated",
+	"must contain at least 1 item(s)":                  "must name at least one",
+	matches("^[A-Z]{2}$"):                              "must be an ISO 3166-1 alpha-2 code in upper case, for example CH",
+	matches("^[a-z0-9][a-z0-9-]{0,31}$"):               "must be a region's name: 1 to 32 lower-case letters, digits and hyphens",
+	matches("^sha256:[0-9a-f]{64}$"):                   "must be sha256: and 64 hexadecimal digits in lower case",
+	matches(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`):       "must be 1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or a digit",
+	matches(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$`): "must be a language tag, for example de-CH",
+	matches(`^(full_name|postal_address|phone_number|email_address|birth_date|residence|source_party|attributes([.].{1,64})?)$`): "must be full_name, postal_address, phone_number, email_address, birth_date, residence, source_party, attributes or attributes.NAME",
+}
+
+func matches(pattern string) string { return "does not match regex pattern `" + pattern + "`" }
+
+// describe gives what would be right, in fixed words.
 func describe(v *validate.Violation) string {
-	if text := v.GetMessage(); text != "" {
+	text := v.GetMessage()
+	if words, ok := plain[text]; ok {
+		return words
+	}
+	if text != "" {
 		return text
 	}
 	return "breaks the rule " + v.GetRuleId()

@@ -24,6 +24,56 @@ func formsOf(t testing.TB, messages map[string]proto.Message) *forms {
 	return f
 }
 
+// What is wrong with a request is told in words: no pattern, and no number of an enumeration.
+func TestFormsSpeakPlainly(t *testing.T) {
+	valid := validRequests()
+	f := formsOf(t, valid)
+	told := map[string]bool{}
+	for name, m := range valid {
+		for _, value := range []string{"", "not\x00right"} {
+			wrong := proto.Clone(m)
+			spoil(wrong.ProtoReflect(), value)
+			err := f.check(wrong)
+			if err == nil { // it asks for nothing
+				continue
+			}
+			for _, v := range err.Violations {
+				told[v.Description] = true
+				if strings.Contains(v.Description, "regex") || strings.Contains(v.Description, "in list [") {
+					t.Errorf("%s: %s: %s", name, v.Field, v.Description)
+				}
+			}
+		}
+	}
+	for _, words := range plain {
+		if !told[words] {
+			t.Errorf("%q is never told", words)
+		}
+	}
+}
+
+// spoil gives a message's texts, and those of all that is in it, the same value, takes away
+// its enumerations' values and empties its lists of messages.
+func spoil(m protoreflect.Message, value string) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		switch f := fields.Get(i); {
+		case f.IsMap():
+		case f.IsList() && f.Kind() == protoreflect.StringKind:
+			m.Mutable(f).List().Append(protoreflect.ValueOfString(value))
+		case f.IsList() && value == "":
+			m.Clear(f)
+		case f.IsList():
+		case f.Kind() == protoreflect.StringKind && (f.ContainingOneof() == nil || m.Has(f)):
+			m.Set(f, protoreflect.ValueOfString(value))
+		case f.Kind() == protoreflect.EnumKind:
+			m.Clear(f)
+		case f.Kind() == protoreflect.MessageKind && m.Has(f):
+			spoil(m.Mutable(f).Message(), value)
+		}
+	}
+}
+
 func (f *forms) surely(m proto.Message) bool {
 	r := m.ProtoReflect()
 	return f.sure[r.Descriptor().FullName()].holds(r)
