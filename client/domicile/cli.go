@@ -26,13 +26,13 @@ const defaultData = "data"
 
 // commandLine is every command and flag.
 type commandLine struct {
-	Identity   string  `short:"i" env:"DOMICILE_IDENTITY" placeholder:"NAME|FILE" help:"Whom to call as: an identity's name under DIR/identity, or its certificate file with the key beside it. No default."`
-	Data       string  `env:"DOMICILE_DATA" default:"${data}" placeholder:"DIR" help:"The gateway's data folder, for its address and identities (default ./data)."`
-	Address    string  `env:"DOMICILE_ADDRESS" placeholder:"HOST:PORT" help:"The gateway to call, instead of the one that serves from DIR."`
-	CA         string  `name:"ca" env:"DOMICILE_CA" placeholder:"FILE" help:"The authority that the gateway's certificate descends from (default ca.crt beside the identity)."`
-	ServerName string  `env:"DOMICILE_SERVER_NAME" placeholder:"NAME" help:"The name that the gateway's certificate is for (default the host of its address)."`
-	Output     string  `short:"o" enum:"table,json" default:"table" help:"How results are written: table, or json as protobuf's JSON mapping has it."`
-	Timeout    seconds `default:"15s" placeholder:"DURATION" help:"How long a call may take, streams apart (default 15s)."`
+	Identity   string  `short:"i" env:"DOMICILE_IDENTITY" placeholder:"NAME|FILE" group:"Whom to call, and how" help:"Whom to call as: an identity's name under DIR/identity, or its certificate file with the key beside it. No default."`
+	Data       string  `env:"DOMICILE_DATA" default:"${data}" placeholder:"DIR" group:"Whom to call, and how" help:"The gateway's data folder, for its address and identities (default ./data)."`
+	Address    string  `env:"DOMICILE_ADDRESS" placeholder:"HOST:PORT" group:"Whom to call, and how" help:"The gateway to call, instead of the one that serves from DIR."`
+	CA         string  `name:"ca" env:"DOMICILE_CA" placeholder:"FILE" group:"Whom to call, and how" help:"The authority that the gateway's certificate descends from (default ca.crt beside the identity)."`
+	ServerName string  `env:"DOMICILE_SERVER_NAME" placeholder:"NAME" group:"Whom to call, and how" help:"The name that the gateway's certificate is for (default the host of its address)."`
+	Output     string  `short:"o" enum:"table,json" default:"table" group:"Whom to call, and how" help:"How results are written: table, or json as protobuf's JSON mapping has it."`
+	Timeout    seconds `default:"15s" placeholder:"DURATION" group:"Whom to call, and how" help:"How long a call may take, streams apart (default 15s)."`
 
 	Tenant     tenantCommands     `cmd:"" help:"Register tenants, and see where they are homed."`
 	Record     recordCommands     `cmd:"" help:"Hold personal information in the tenant's home region."`
@@ -100,7 +100,7 @@ func newParser(flags *commandLine, stdout, stderr io.Writer) (*kong.Kong, error)
 			"Exit codes: 0 done, 1 error, 2 wrong usage, 3 denied by the privacy policy, 4 try again."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(helpShown(code)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
 		enumVars(),
 		kong.Vars{"data": defaultData},
 	)

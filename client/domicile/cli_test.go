@@ -18,6 +18,8 @@ import (
 
 	"github.com/domicile-project/domicile/client"
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/policy"
 )
 
 // try runs the command line in this process.
@@ -293,6 +295,37 @@ func TestRemedies(t *testing.T) {
 		a := &app{flags: &test.flags}
 		if got := a.again("CH", "US"); got != test.want {
 			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+	}
+}
+
+// A refusal says why, whose rule it is and what would meet it; every command that it names
+// is there, with its flag.
+func TestRefusalsSayWhatIsNeeded(t *testing.T) {
+	for r := range residency.Requirement(residency.NumRequirements) {
+		if policy.Remedy(r) == "" || (remedyCommands[r] == "") != (r == residency.RequireConsent) {
+			t.Errorf("%s: remedy %q, command %q", r, policy.Remedy(r), remedyCommands[r])
+		}
+		paths, flag, _ := strings.Cut(remedyCommands[r], ": ")
+		for path := range strings.SplitSeq(paths, ", or ") {
+			if path == "" {
+				continue
+			}
+			out, _, code := try(t, append(strings.Fields(path), "--help")...)
+			flag, _, _ = strings.Cut(strings.TrimSuffix(flag, "…"), " ")
+			if code != exitOK || !strings.Contains(out, "Usage: domicile "+path) || !strings.Contains(out, flag) {
+				t.Errorf("%s: %q with %q is no command", r, path, flag)
+			}
+		}
+	}
+	var out bytes.Buffer
+	denied := &client.Denied{Reason: "SAFEGUARD_MISSING", Clause: "product/x", Missing: []string{"safeguard", "notice"}}
+	(&app{stderr: &out, flags: &commandLine{}}).exitCode(denied)
+	for _, want := range []string{
+		"clause    product/x\n            (this product's own rule", policy.Remedy(residency.RequireSafeguard), "(domicile disclosure notice)",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
 		}
 	}
 }

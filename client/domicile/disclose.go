@@ -14,9 +14,9 @@ type disclosureDisclose struct {
 	TenantID    string                             `arg:"" name:"tenant" help:"The tenant."`
 	RecipientID string                             `arg:"" name:"recipient" help:"Who receives it."`
 	File        string                             `arg:"" optional:"" default:"-" help:"The file to write, which must not exist (default the standard output): a person's records as JSON lines, a drive's bytes as they are."`
-	Subject     string                             `placeholder:"ID" required:"" xor:"object" help:"What is held about this person."`
-	Drive       string                             `placeholder:"ID" required:"" xor:"object" help:"This drive; under a legal order alone."`
-	Order       string                             `placeholder:"ID" xor:"basis" help:"The legal order that obliges to it."`
+	Subject     string                             `placeholder:"ID" xor:"object" help:"What is held about this person; this or --drive."`
+	Drive       string                             `placeholder:"ID" xor:"object" help:"This drive, under a legal order alone; this or --subject."`
+	Order       string                             `placeholder:"ID" xor:"basis" help:"The legal order that obliges to it; the purpose then is LEGAL_OBLIGATION where none is stated."`
 	Request     string                             `placeholder:"ID" xor:"basis" help:"The granted request that it answers."`
 	Stage       enum[residencyv1.TransactionStage] `placeholder:"STAGE" help:"How far the sale is, for an acquirer: ${stages}."`
 	Necessity   string                             `placeholder:"TEXT" help:"Why the exchange is necessary, for a fraud partner."`
@@ -25,6 +25,9 @@ type disclosureDisclose struct {
 
 // Run discloses, and says what left.
 func (c *disclosureDisclose) Run(a *app) error {
+	if c.Subject == "" && c.Drive == "" {
+		return usagef("--subject or --drive is missing: a disclosure says what of")
+	}
 	req := c.request()
 	return a.call(func(g *client.Client) error {
 		var records, size int64

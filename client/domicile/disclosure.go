@@ -21,8 +21,8 @@ type disclosureNotice struct {
 	TenantID       string                      `arg:"" name:"tenant" help:"The tenant."`
 	Recipient      string                      `required:"" placeholder:"ID" help:"The recipient that it speaks of."`
 	Purpose        []enum[residencyv1.Purpose] `required:"" placeholder:"PURPOSE" help:"The purposes that it speaks of; may be repeated: ${purposes}."`
-	Subject        string                      `placeholder:"ID" required:"" xor:"scope" help:"The person whom it was given to."`
-	WholeTenant    bool                        `required:"" xor:"scope" help:"It was given to everybody whom the tenant holds information about."`
+	Subject        string                      `placeholder:"ID" xor:"scope" help:"The person whom it was given to; this or --whole-tenant."`
+	WholeTenant    bool                        `xor:"scope" help:"It was given to everybody whom the tenant holds information about."`
 	NoticeLanguage string                      `required:"" placeholder:"TAG" help:"Its language, for example de-CH."`
 	Notice         string                      `placeholder:"FILE" help:"The notice: its digest is recorded."`
 	NoticeDigest   string                      `placeholder:"DIGEST" help:"Its digest, instead of the file: sha256: and 64 hexadecimal digits."`
@@ -32,6 +32,9 @@ type disclosureNotice struct {
 
 // Run records the notice.
 func (c *disclosureNotice) Run(a *app) error {
+	if err := scoped(c.Subject, c.WholeTenant, "a notice says to whom it was given"); err != nil {
+		return err
+	}
 	digest, err := evidenceFlags{Notice: c.Notice, NoticeDigest: c.NoticeDigest}.digest()
 	if err != nil {
 		return err
@@ -55,16 +58,27 @@ func (c *disclosureNotice) Run(a *app) error {
 	})
 }
 
+// scoped checks that a person or the whole tenant is named.
+func scoped(subject string, wholeTenant bool, why string) error {
+	if subject == "" && !wholeTenant {
+		return usagef("--subject or --whole-tenant is missing: %s", why)
+	}
+	return nil
+}
+
 type disclosureObject struct {
 	TenantID    string `arg:"" name:"tenant" help:"The tenant."`
-	Subject     string `placeholder:"ID" required:"" xor:"scope" help:"The person whose objection it is."`
-	WholeTenant bool   `required:"" xor:"scope" help:"It is the tenant's, for everybody."`
+	Subject     string `placeholder:"ID" xor:"scope" help:"The person whose objection it is; this or --whole-tenant."`
+	WholeTenant bool   `xor:"scope" help:"It is the tenant's, for everybody."`
 	Recipient   string `placeholder:"ID" help:"The recipient that it is about (default every third party)."`
 	requestFlag
 }
 
 // Run records the objection.
 func (c *disclosureObject) Run(a *app) error {
+	if err := scoped(c.Subject, c.WholeTenant, "an objection says whose it is"); err != nil {
+		return err
+	}
 	m := &residencyv1.Objection{RecipientId: c.Recipient, Scope: &residencyv1.Objection_SubjectId{SubjectId: c.Subject}}
 	if c.WholeTenant {
 		m.Scope = &residencyv1.Objection_WholeTenant{WholeTenant: true}

@@ -75,7 +75,7 @@ func (a *app) printFailure(err error, people func(io.Writer)) {
 func (a *app) printDenied(w io.Writer, err error, d *client.Denied) {
 	fmt.Fprintf(w, "denied: %s\n", d.Reason)
 	for _, line := range [][2]string{
-		{"clause", d.Clause}, {"way", wayText(d.From, d.To)}, {"data", d.DataClass},
+		{"why", printable(d.GRPCStatus().Message())}, {"clause", d.Clause}, {"", ruleOf(d.Clause)}, {"way", wayText(d.From, d.To)}, {"data", d.DataClass},
 		{"missing", strings.Join(d.Missing, ", ")}, {"decision", d.DecisionID},
 	} {
 		if line[1] != "" {
@@ -87,6 +87,15 @@ func (a *app) printDenied(w io.Writer, err error, d *client.Denied) {
 		_ = errors.As(err, &about) // else placeholders stand for what it was about
 		a.printNeeded(w, d.Consent, about.tenant, about.subject)
 	}
+	printRemedies(w, d)
+}
+
+// ruleOf says whose rule a clause is where that is not the policy's text.
+func ruleOf(clause string) string {
+	if strings.HasPrefix(clause, "product/") {
+		return "(this product's own rule, not the policy's words)"
+	}
+	return ""
 }
 
 func (a *app) printError(w io.Writer, e *client.Error) {

@@ -79,6 +79,7 @@ func TestRecipientsSayWhatTheyNeed(t *testing.T) {
 		"disclosure request":        {RecipientId: "r", Kind: residencyv1.RecipientKind_RECIPIENT_KIND_PUBLIC_AUTHORITY},
 		"notice acme --recipient r": {RecipientId: "r", Kind: residencyv1.RecipientKind_RECIPIENT_KIND_THIRD_PARTY, Safeguard: safe},
 		"recipient update acme r":   {RecipientId: "r", Kind: residencyv1.RecipientKind_RECIPIENT_KIND_AGENT},
+		"update acme r … --safeg":   {RecipientId: "r", Kind: residencyv1.RecipientKind_RECIPIENT_KIND_THIRD_PARTY},
 		"":                          {RecipientId: "r", Kind: residencyv1.RecipientKind_RECIPIENT_KIND_AGENT, Safeguard: safe},
 	} {
 		a, errs := governing(t, "admin-ch", "")

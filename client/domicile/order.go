@@ -11,7 +11,7 @@ type orderCommands struct {
 	Record  orderRecord  `cmd:"" help:"Record a court or administrative order as it came in."`
 	Get     orderGet     `cmd:"" help:"Show one order."`
 	Approve orderApprove `cmd:"" help:"Approve an order; it takes effect with the approvals of two people who did not record it."`
-	Reject  orderReject  `cmd:"" help:"Reject an order that is not in effect, for good."`
+	Reject  orderReject  `cmd:"" help:"Reject an order that is not approved yet, for good; an approved one is revoked."`
 	Revoke  orderRevoke  `cmd:"" help:"Record that a court revoked an order, for good."`
 	List    orderList    `cmd:"" help:"List a tenant's orders, newest first."`
 }
@@ -102,7 +102,7 @@ const orderApprovals = 2
 func (a *app) afterOrder(tenant string, o *residencyv1.LegalOrder) error {
 	switch missing := orderApprovals - len(o.GetApprovals()); {
 	case o.GetState() == residencyv1.LegalOrderState_LEGAL_ORDER_STATE_APPROVED:
-		return a.next("it can be disclosed what the order covers:", a.commandAs(a.beside("admin"),
+		return a.next("what it covers can be disclosed, as far as the policy lets an order reach it:", a.commandAs(a.beside("admin"),
 			"disclosure", "disclose", tenant, orElse(o.GetRecipientId(), "RECIPIENT"))+orderObject(o)+" --order "+o.GetOrderId())
 	case o.GetState() != residencyv1.LegalOrderState_LEGAL_ORDER_STATE_RECORDED:
 		return nil

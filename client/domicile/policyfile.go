@@ -16,14 +16,16 @@ import (
 func isFile(name string) bool { return strings.ContainsAny(name, "./\\") }
 
 // policyFile reads a policy file: the one of that path or, when there is none, the one
-// of that name that comes with the program.
+// of that name or version that comes with the program.
 func policyFile(name string) ([]byte, error) {
 	text, err := os.ReadFile(name)
 	if err == nil {
 		return text, nil
 	}
-	if shipped, ok := policy.Shipped(name); ok {
-		return shipped, nil
+	for _, shipped := range []string{name, name + ".yaml"} {
+		if text, ok := policy.Shipped(shipped); ok {
+			return text, nil
+		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s does not exist; with the program come %s", name, strings.Join(policy.ShippedNames(), " and "))

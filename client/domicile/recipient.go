@@ -105,14 +105,15 @@ func (a *app) afterRecipient(tenant string, r *residencyv1.Recipient) error {
 	id := r.GetRecipientId()
 	switch r.GetKind() {
 	case residencyv1.RecipientKind_RECIPIENT_KIND_LAW_ENFORCEMENT, residencyv1.RecipientKind_RECIPIENT_KIND_PUBLIC_AUTHORITY:
-		return a.next("an authority receives data under a recorded order (`domicile order record`) or, where the policy grants them, a request (`domicile disclosure request`)")
-	case residencyv1.RecipientKind_RECIPIENT_KIND_THIRD_PARTY:
-		return a.next("give notice to whom it is about, and wait for the period's end:",
-			a.command("disclosure", "notice", tenant, "--recipient", id)+" --purpose PURPOSE --subject ID --notice-language de --notice FILE")
+		return a.next("an authority receives data under a recorded order (`domicile order record`) or, where the policy grants them, a request (`domicile disclosure request`), for which it needs a safeguard too")
 	}
 	if r.GetSafeguard() == nil {
 		return a.next("nothing is disclosed without an agreement to protect it:",
 			a.command("recipient", "update", tenant, id)+" … --safeguard REFERENCE --safeguard-until TIME")
+	}
+	if r.GetKind() == residencyv1.RecipientKind_RECIPIENT_KIND_THIRD_PARTY {
+		return a.next("give notice to whom it is about, and wait for the period's end:",
+			a.command("disclosure", "notice", tenant, "--recipient", id)+" --purpose PURPOSE --subject ID --notice-language de --notice FILE")
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/domicile-project/domicile/client"
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/policy"
 )
 
 // consentKinds say which consent meets a requirement, in the order in which the
@@ -38,6 +40,42 @@ func consentFor(d *residencyv1.Decision) *client.NeededConsent {
 		return c
 	}
 	return nil
+}
+
+// remedyCommands name the command that meets a requirement, and its flag where it has many.
+var remedyCommands = [residency.NumRequirements]string{
+	residency.RequireAgreement:       "tenant register, or tenant update: --agreement-…",
+	residency.RequirePurpose:         "record put: --purpose",
+	residency.RequireNotRestricted:   "record lift, or drive lift",
+	residency.RequireOptIn:           "consent grant: --kind MARKETING_OPT_IN",
+	residency.RequireCollection:      "record unobject",
+	residency.RequireParentalConsent: "consent grant: --kind PARENTAL",
+	residency.RequirePermission:      "consent grant: --kind INSPECTION_PERMISSION",
+	residency.RequireAbuseCase:       "case open",
+	residency.RequireRegistered:      "recipient register",
+	residency.RequireFunction:        "recipient update: --function",
+	residency.RequireSafeguard:       "recipient update: --safeguard",
+	residency.RequireNotice:          "disclosure notice",
+	residency.RequireNoObjection:     "disclosure lift-objection",
+	residency.RequireLegalOrder:      "order record",
+	residency.RequireInformalGrant:   "disclosure request",
+	residency.RequireNecessity:       "disclosure disclose: --necessity",
+	residency.RequireAssetTransfer:   "disclosure disclose: --stage",
+}
+
+// printRemedies writes what would meet each requirement that a refusal lacks, a consent's
+// own command apart.
+func printRemedies(w io.Writer, d *client.Denied) {
+	for _, name := range d.Missing {
+		r, err := residency.ParseRequirement(name)
+		if err != nil || r == residency.RequireConsent {
+			continue
+		}
+		fmt.Fprintf(w, "  %-9s %s\n", "needed", policy.Remedy(r))
+		if c := remedyCommands[r]; c != "" {
+			fmt.Fprintf(w, "            (domicile %s)\n", c)
+		}
+	}
 }
 
 // printNeeded writes which consent would permit what was refused, and the command that

@@ -47,6 +47,9 @@ var remedies = [residency.NumRequirements]string{
 	residency.RequireAssetTransfer:   "Wait until the business itself passes, and disclose at that stage; due diligence is not enough.",
 }
 
+// Remedy says in plain language what would meet a requirement.
+func Remedy(r residency.Requirement) string { return remedies[r] }
+
 // Explain says how a kind of access is decided: which clause, what it requires
 // and what would meet that.
 func (p *Policy) Explain(q Query) Explanation {
