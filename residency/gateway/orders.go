@@ -231,11 +231,11 @@ func (g *Gateway) RejectLegalOrder(ctx context.Context, call *Call, req Governan
 }
 
 // RevokeLegalOrder records that an order was revoked, for good. Disclosures under it are cut when
-// their leases are renewed. Revoking again changes nothing.
+// their leases are renewed. Revoking again, or what was rejected, changes nothing.
 func (g *Gateway) RevokeLegalOrder(ctx context.Context, call *Call, req GovernanceCall) (Order, error) {
 	anyTime := func(*txn, *Order) *refusal { return nil }
 	return g.changeOrder(ctx, call, "gateway.RevokeLegalOrder", req, anyTime, func(t *txn, o *Order) {
-		if o.State != OrderRevoked {
+		if o.State != OrderRevoked && o.State != OrderRejected {
 			o.State, o.Ended = OrderRevoked, t.now
 		}
 		t.cutStreamsUnder(o.ID, residency.LegalOrderExpired)

@@ -59,6 +59,7 @@ func TestOrderEnds(t *testing.T) {
 		d := newDesk(t, us)
 		rejected, late := d.order(d.anOrder()), d.approved(d.anOrder())
 		d.ok(d.rejectOrder(rejected.ID))
+		d.revokeOrder(rejected.ID) // it stays rejected
 		_, err := d.approve("officer", rejected.ID)
 		d.wantDecision(err, residency.LegalOrderExpired, "legal-order")
 		d.wantDecision(d.rejectOrder(rejected.ID), residency.LegalOrderExpired, "legal-order")
