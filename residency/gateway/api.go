@@ -88,6 +88,7 @@ type Record struct {
 	Collected   time.Time
 	Expires     time.Time // zero = never
 	Version     uint64
+	Controller  string // the legal entity that controls the information; set by the gateway
 }
 
 // PutRecord asks to create or replace a record. Expected is the version that is
@@ -223,7 +224,8 @@ type ListConsents struct {
 // ConsentNow is a consent and where it stands by the store's clock.
 type ConsentNow struct {
 	consent.Consent
-	State residency.ConsentState
+	State      residency.ConsentState
+	Controller string // the legal entity that it is given to
 }
 
 // WithdrawConsent asks to take a consent back.

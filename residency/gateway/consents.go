@@ -147,7 +147,7 @@ func (g *Gateway) GrantConsent(ctx context.Context, call *Call, req GrantConsent
 	if err != nil {
 		return ConsentNow{}, err
 	}
-	return ConsentNow{Consent: granted, State: granted.State(t.now)}, nil
+	return t.standing(granted), nil
 }
 
 // grant records a consent within its transaction.
@@ -335,6 +335,11 @@ func (t *txn) readConsent(consentID string) (consent.Consent, uint64, error) {
 	return c, version, err
 }
 
+// standing says where a consent stands now, and whom it is given to.
+func (t *txn) standing(c consent.Consent) ConsentNow {
+	return ConsentNow{Consent: c, State: c.State(t.now), Controller: t.home.region.Controller}
+}
+
 // GetConsent gives one consent.
 func (g *Gateway) GetConsent(ctx context.Context, call *Call, tenant, consentID string) (ConsentNow, error) {
 	var c consent.Consent
@@ -346,7 +351,7 @@ func (g *Gateway) GetConsent(ctx context.Context, call *Call, tenant, consentID 
 	if err != nil {
 		return ConsentNow{}, err
 	}
-	return ConsentNow{Consent: c, State: c.State(t.now)}, nil
+	return t.standing(c), nil
 }
 
 // ListConsents lists consents, newest first.
@@ -393,7 +398,7 @@ func (t *txn) listConsents(req ListConsents, p *pager, list *[]ConsentNow) (stri
 			return false, nil
 		}
 		t.bytes += uint64(len(c.Encode()))
-		*list = append(*list, ConsentNow{Consent: c, State: state})
+		*list = append(*list, t.standing(c))
 		return true, nil
 	})
 }

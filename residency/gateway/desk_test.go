@@ -37,6 +37,14 @@ func newDesk(t testing.TB, j residency.Jurisdiction, options ...option) *desk {
 	return d
 }
 
+// controller is the legal entity that controls the tenant's information.
+func (d *desk) controller() string {
+	if d.at == us {
+		return "CloudSigma Inc"
+	}
+	return "CloudSigma AG"
+}
+
 func (d *desk) by(who, method string) *Call {
 	c := as(d.at, method, residency.Govern, residency.PersonalInformation)
 	c.Caller.ID = "spiffe://example.org/" + who

@@ -30,7 +30,10 @@ func TestDiscloseToAProcessor(t *testing.T) {
 			d.refuses(to("bank", residency.Payments), residency.RecipientNotRegistered, "processors")
 			r := d.register(aRecipient("bank", residency.Subcontractor, j, contacts(residency.Payments), contacts(residency.Records)))
 			out := d.discloses(to("bank", residency.Payments))
-			want := Record{ID: "r1", Subject: "s1", FullName: "Canary Kanarek", Attributes: map[string]string{"colour": "canary yellow"}}
+			want := Record{
+				ID: "r1", Subject: "s1", FullName: "Canary Kanarek", Attributes: map[string]string{"colour": "canary yellow"},
+				Controller: d.controller(),
+			}
 			if len(out.records) != 1 || !equal(out.records[0], want) {
 				t.Errorf("got %+v", out.records)
 			}
@@ -114,7 +117,7 @@ func TestDisclosedFields(t *testing.T) {
 			id := "r." + field
 			d.register(aRecipient(id, residency.AssociateOffice, ch, Function{residency.Payments, []string{field}}))
 			out := d.discloses(Disclose{Recipient: id, Subject: "s3", Purpose: residency.Payments})
-			want.ID, want.Subject = "r1", "s3"
+			want.ID, want.Subject, want.Controller = "r1", "s3", "CloudSigma AG"
 			if len(out.records) != 1 || !equal(out.records[0], want) {
 				t.Errorf("%s: got %+v", field, out.records)
 			}
@@ -509,7 +512,7 @@ func TestDiscloseOnRequest(t *testing.T) {
 		_, err = d.grantInformal("officer", i.ID)
 		d.ok(err)
 		out := d.discloses(req)
-		if len(out.records) != 2 || !equal(out.records[0], Record{ID: out.records[0].ID, Subject: "s1", FullName: "Canary Kanarek"}) {
+		if len(out.records) != 2 || !equal(out.records[0], Record{ID: out.records[0].ID, Subject: "s1", Controller: "CloudSigma Inc", FullName: "Canary Kanarek"}) {
 			t.Errorf("got %+v", out.records)
 		}
 		if row := d.disclosures(ListDisclosures{})[0]; row.Informal != i.ID || row.Order != "" || !slices.Equal(row.Fields, []string{"full_name"}) {

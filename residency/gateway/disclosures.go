@@ -27,6 +27,7 @@ func (d *Disclosure) layout(f *fields) {
 	f.time(15, &d.Disclosed)
 	f.text(16, &d.End)
 	f.text(17, &d.Necessity)
+	f.text(18, &d.Controller)
 }
 
 // beginDisclosure records a disclosure in the transaction that permits it: what may leave, until its end says
@@ -37,6 +38,7 @@ func (t *txn) beginDisclosure(d *handover, fields []string) error {
 		ID: t.decision.ID, Recipient: to.ID, Kind: to.Kind, Jurisdiction: to.Jurisdiction,
 		Subject: d.req.Subject, Drive: d.req.Drive, Purpose: d.req.Purpose, Consent: t.decision.ConsentID,
 		Stage: d.req.Stage, Fields: fields, Disclosed: t.now, Necessity: d.req.Necessity,
+		Controller: t.policy.Controller,
 	}
 	if t.grounds.order != nil {
 		row.Order = t.grounds.order.ID

@@ -190,7 +190,8 @@ func (t *txn) consentPiece(id store.ID, sealed []byte) (*exportedPiece, error) {
 		return nil, err
 	}
 	t.revise(&c)
-	return &exportedPiece{FilePiece: FilePiece{Consent: &ConsentNow{Consent: c, State: c.State(t.now)}}, bytes: uint64(len(sealed))}, nil
+	now := t.standing(c)
+	return &exportedPiece{FilePiece: FilePiece{Consent: &now}, bytes: uint64(len(sealed))}, nil
 }
 
 func (t *txn) disclosurePiece(id store.ID, sealed []byte) (*exportedPiece, error) {

@@ -411,6 +411,7 @@ type Disclosure struct {
 	Disclosed      time.Time
 	End            string // "completed", "cut", "unknown"; "" while it is under way
 	Necessity      string
+	Controller     string // the legal entity that disclosed
 }
 
 // ListDisclosures asks what was disclosed, newest first.

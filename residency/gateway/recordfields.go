@@ -35,11 +35,12 @@ func checkFields(op, path string, list []string) error {
 
 // keep gives a record with the fields that leave.
 func (p *plan) keep(r *Record) Record {
-	out := Record{ID: r.ID, Subject: r.Subject}
+	out := Record{ID: r.ID, Subject: r.Subject, Controller: r.Controller}
 	if p.whole {
 		out = Record{
 			ID: r.ID, Subject: r.Subject, Source: r.Source, Purposes: r.Purposes,
 			Collected: r.Collected, Expires: r.Expires, Version: r.Version,
+			Controller: r.Controller,
 		}
 	}
 	for _, name := range p.fields {

@@ -69,7 +69,7 @@ func (t *txn) openRecord(sk *seal.SubjectKeys, id store.ID, row []byte) (Record,
 	}
 	r := Record{
 		Source: head.Source, Purposes: head.Purposes, Collected: head.Collected,
-		Expires: head.Expires, Version: head.Version,
+		Expires: head.Expires, Version: head.Version, Controller: t.home.region.Controller,
 	}
 	if err := decodeRecord(plain, &r); err != nil {
 		return Record{}, residency.E(op, residency.IntegrityFailure, err)

@@ -43,6 +43,16 @@ func testController(c *clause) {
 	c.allow("reading", c.get(c.app, "s", "r", payments), "") // allow and deny check the controller of each decision
 	c.deny("reading from abroad", c.get(c.foreignApp, "s", "r", payments), "CROSS_BORDER_CONSENT_REQUIRED", "product/border")
 	id := c.grant(c.crossing(personal, payments))
+	held, err := c.app.Records.GetRecord(c.Context(), &residencyv1.GetRecordRequest{
+		TenantId: c.tenant, SubjectId: "s", RecordId: "r", Purpose: payments,
+	})
+	if err != nil || held.Record.Controller != c.controller {
+		c.Errorf("the record is controlled by %q (%v)", held.GetRecord().GetController(), err)
+	}
+	given, err := c.app.Consents.GetConsent(c.Context(), &residencyv1.GetConsentRequest{TenantId: c.tenant, ConsentId: id})
+	if err != nil || given.Consent.Controller != c.controller {
+		c.Errorf("the consent is given to %q (%v)", given.GetConsent().GetController(), err)
+	}
 	receipt, err := c.app.Consents.GetConsentReceipt(c.Context(), &residencyv1.GetConsentReceiptRequest{TenantId: c.tenant, ConsentId: id})
 	if err != nil || !bytes.Contains(receipt.Receipt, []byte(`"`+c.controller+`"`)) {
 		c.Errorf("the receipt does not name %s: %v\n%s", c.controller, err, receipt.GetReceipt())

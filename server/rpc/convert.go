@@ -70,6 +70,7 @@ func recordProto(r *gateway.Record) *residencyv1.PersonalRecord {
 		CollectTime: timestamp(r.Collected),
 		ExpireTime:  timestamp(r.Expires),
 		Version:     count(r.Version),
+		Controller:  r.Controller,
 	}
 	if d := r.BirthDate; d != (gateway.Date{}) {
 		out.BirthDate = &residencyv1.Date{Year: int32(d.Year), Month: int32(d.Month), Day: int32(d.Day)} //nolint:gosec // a date of the calendar
@@ -196,6 +197,7 @@ func consentProto(tenant string, c *gateway.ConsentNow) *residencyv1.Consent {
 		GrantTime:     timestamp(c.Granted),
 		ExpireTime:    timestamp(c.Expires),
 		WithdrawTime:  timestamp(c.Withdrawn),
+		Controller:    c.Controller,
 	}
 	if c.WholeTenant {
 		out.Scope = &residencyv1.Consent_WholeTenant{WholeTenant: true}

@@ -244,6 +244,7 @@ func disclosureProto(d *gateway.Disclosure) *residencyv1.Disclosure {
 		DiscloseTime:      timestamp(d.Disclosed),
 		End:               d.End,
 		Necessity:         d.Necessity,
+		Controller:        d.Controller,
 	}
 	if d.Drive != "" {
 		out.Object = &residencyv1.Disclosure_DriveId{DriveId: d.Drive}

@@ -147,7 +147,10 @@ type Consent struct {
 	// shipped policies).
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// When it was withdrawn; set by the gateway.
-	WithdrawTime  *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=withdraw_time,json=withdrawTime,proto3" json:"withdraw_time,omitempty"`
+	WithdrawTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=withdraw_time,json=withdrawTime,proto3" json:"withdraw_time,omitempty"`
+	// The legal entity that the consent is given to (clause controller); set by
+	// the gateway.
+	Controller    string `protobuf:"bytes,18,opt,name=controller,proto3" json:"controller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -310,6 +313,13 @@ func (x *Consent) GetWithdrawTime() *timestamppb.Timestamp {
 		return x.WithdrawTime
 	}
 	return nil
+}
+
+func (x *Consent) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
 }
 
 type isConsent_Scope interface {
@@ -926,7 +936,7 @@ const file_residency_v1_consent_service_proto_rawDesc = "" +
 	"\agrantor\x18\x02 \x01(\tB\x11\xbaH\ar\x05\x10\x01(\x80\x02\xd8\xf3\x18\x01\x80\x01\x01R\agrantor\x12W\n" +
 	"\x0fnotice_language\x18\x03 \x01(\tB.\xbaH+r)2'^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$R\x0enoticeLanguage\x12A\n" +
 	"\rnotice_digest\x18\x04 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\fnoticeDigest\x12A\n" +
-	"\x0estatement_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rstatementTime\"\x84\t\n" +
+	"\x0estatement_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rstatementTime\"\xae\t\n" +
 	"\aConsent\x12J\n" +
 	"\n" +
 	"consent_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\tconsentId\x12H\n" +
@@ -956,7 +966,10 @@ const file_residency_v1_consent_service_proto_rawDesc = "" +
 	"grant_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tgrantTime\x12;\n" +
 	"\vexpire_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12?\n" +
-	"\rwithdraw_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\fwithdrawTimeB\x0e\n" +
+	"\rwithdraw_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\fwithdrawTime\x12(\n" +
+	"\n" +
+	"controller\x18\x12 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\n" +
+	"controllerB\x0e\n" +
 	"\x05scope\x12\x05\xbaH\x02\b\x01\"\xc5\x01\n" +
 	"\x13GrantConsentRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x127\n" +

@@ -116,7 +116,9 @@ type Disclosure struct {
 	// How it ended: "completed", "cut", "unknown"; empty while it is under way.
 	End string `protobuf:"bytes,16,opt,name=end,proto3" json:"end,omitempty"`
 	// Why the exchange was necessary.
-	Necessity     string `protobuf:"bytes,17,opt,name=necessity,proto3" json:"necessity,omitempty"`
+	Necessity string `protobuf:"bytes,17,opt,name=necessity,proto3" json:"necessity,omitempty"`
+	// The legal entity that disclosed (clause controller).
+	Controller    string `protobuf:"bytes,18,opt,name=controller,proto3" json:"controller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +283,13 @@ func (x *Disclosure) GetNecessity() string {
 	return ""
 }
 
+func (x *Disclosure) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
+}
+
 type isDisclosure_Object interface {
 	isDisclosure_Object()
 }
@@ -303,7 +312,7 @@ var File_residency_v1_disclosure_proto protoreflect.FileDescriptor
 
 const file_residency_v1_disclosure_proto_rawDesc = "" +
 	"\n" +
-	"\x1dresidency/v1/disclosure.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\xa8\x05\n" +
+	"\x1dresidency/v1/disclosure.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\xc8\x05\n" +
 	"\n" +
 	"Disclosure\x12#\n" +
 	"\rdisclosure_id\x18\x01 \x01(\tR\fdisclosureId\x12!\n" +
@@ -325,7 +334,10 @@ const file_residency_v1_disclosure_proto_rawDesc = "" +
 	"\x05bytes\x18\x0e \x01(\x03R\x05bytes\x12?\n" +
 	"\rdisclose_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\fdiscloseTime\x12\x10\n" +
 	"\x03end\x18\x10 \x01(\tR\x03end\x12-\n" +
-	"\tnecessity\x18\x11 \x01(\tB\x0f\xbaH\x05r\x03(\x80\b\xd8\xf3\x18\x01\x80\x01\x01R\tnecessityB\b\n" +
+	"\tnecessity\x18\x11 \x01(\tB\x0f\xbaH\x05r\x03(\x80\b\xd8\xf3\x18\x01\x80\x01\x01R\tnecessity\x12\x1e\n" +
+	"\n" +
+	"controller\x18\x12 \x01(\tR\n" +
+	"controllerB\b\n" +
 	"\x06object*\x80\x01\n" +
 	"\x10TransactionStage\x12!\n" +
 	"\x1dTRANSACTION_STAGE_UNSPECIFIED\x10\x00\x12#\n" +

@@ -132,7 +132,10 @@ type PersonalRecord struct {
 	// gone from every answer from then on.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Counts the record's changes, from 1; set by the gateway.
-	Version       int64 `protobuf:"varint,11,opt,name=version,proto3" json:"version,omitempty"`
+	Version int64 `protobuf:"varint,11,opt,name=version,proto3" json:"version,omitempty"`
+	// The legal entity that controls the information (clause controller); set by
+	// the gateway.
+	Controller    string `protobuf:"bytes,12,opt,name=controller,proto3" json:"controller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -242,6 +245,13 @@ func (x *PersonalRecord) GetVersion() int64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *PersonalRecord) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
 }
 
 // Asks to create or replace a record.
@@ -2110,7 +2120,7 @@ const file_residency_v1_record_service_proto_rawDesc = "" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb8\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe2\x05\n" +
 	"\x0ePersonalRecord\x12H\n" +
 	"\trecord_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\brecordId\x12K\n" +
 	"\n" +
@@ -2128,7 +2138,10 @@ const file_residency_v1_record_service_proto_rawDesc = "" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12!\n" +
-	"\aversion\x18\v \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\"\x95\x02\n" +
+	"\aversion\x18\v \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\x12(\n" +
+	"\n" +
+	"controller\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\n" +
+	"controller\"\x95\x02\n" +
 	"\x10PutRecordRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12<\n" +
 	"\x06record\x18\x02 \x01(\v2\x1c.residency.v1.PersonalRecordB\x06\xbaH\x03\xc8\x01\x01R\x06record\x127\n" +
