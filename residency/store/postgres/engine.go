@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -127,11 +128,11 @@ func (e *engine) close() error {
 		close(e.idle)
 	}
 	e.mu.Unlock()
-	late := time.NewTimer(closeTimeout)
-	defer late.Stop()
+	tooLong := time.NewTimer(closeTimeout)
+	defer tooLong.Stop()
 	select {
 	case <-e.idle:
-	case <-late.C:
+	case <-tooLong.C:
 		return fmt.Errorf("%w: operations are still under way", store.ErrUnavailable)
 	}
 	e.pool.Close()
@@ -174,13 +175,17 @@ const (
 	maxIdleHead = 250 * time.Millisecond // the same while it holds the outbox's head, and every other writer up
 )
 
+// late is how much later the server gives up than the caller: it is there for
+// callers that no longer exist.
+const late = 200 * time.Millisecond
+
 // limits gives the arguments of limitsSQL.
 func limits(ctx context.Context, durability string) []any {
 	left := patience
 	if deadline, ok := ctx.Deadline(); ok {
-		left = max(time.Until(deadline), time.Millisecond)
+		left = max(time.Until(deadline), 0)
 	}
-	return []any{durability, milliseconds(left), milliseconds(maxIdle)}
+	return []any{durability, milliseconds(left + late), milliseconds(maxIdle)}
 }
 
-func milliseconds(d time.Duration) string { return fmt.Sprint(max(d.Milliseconds(), 1)) }
+func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,7 @@ const (
 	flushPatience  = 10 * time.Second       // after it a flush that does not come back is given up, with its connection
 	reconnectPause = 50 * time.Millisecond  // between connections that lead elsewhere
 	reconnectMax   = 500 * time.Millisecond // between connections that fail
+	complainEvery  = 10 * time.Second       // between lines about it in the log
 )
 
 // flusher makes commits durable, many at a time: transactions commit without
@@ -40,6 +42,7 @@ type flusher struct {
 	log      *slog.Logger
 	stop     context.CancelFunc
 	ended    chan struct{}
+	flushes  atomic.Uint64 // that came back
 
 	mu      sync.Mutex
 	now     *session      // nil while there is none
@@ -142,28 +145,38 @@ func token(c chan struct{}) {
 func (f *flusher) run(ctx context.Context) {
 	defer close(f.ended)
 	pause := reconnectPause
+	var said time.Time
 	for ctx.Err() == nil {
 		c, s, err := f.connect(ctx)
 		if err == nil {
-			pause = reconnectPause
+			if !said.IsZero() {
+				f.log.Info("rows: commits are made durable again")
+			}
+			pause, said = reconnectPause, time.Time{}
 			f.begin(s)
 			err = f.serve(ctx, c, s)
 			f.end(s, err)
 			f.disconnect(c)
 		} else {
-			f.mu.Lock()
-			f.problem = err
-			f.mu.Unlock()
+			f.fail(err)
 			pause = min(2*pause, reconnectMax)
 		}
-		if ctx.Err() == nil {
-			f.log.Warn("rows: no connection to make commits durable; trying again", "err", err)
+		if ctx.Err() == nil && time.Since(said) > complainEvery {
+			f.log.Warn("rows: no server to make commits durable; trying again", "err", err)
+			said = time.Now()
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
 	}
+}
+
+// fail notes why there is no session.
+func (f *flusher) fail(problem error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.problem = problem
 }
 
 // disconnect closes a connection that may hang.
@@ -229,6 +242,7 @@ func (f *flusher) serve(ctx context.Context, c *pgx.Conn, s *session) error {
 			r.end(fmt.Errorf("%w: %w: %w", store.ErrUnavailable, errSessionLost, err))
 			return err
 		}
+		f.flushes.Add(1)
 		r.end(nil)
 	}
 }

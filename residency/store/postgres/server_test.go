@@ -250,7 +250,7 @@ func (s *server) location(t testing.TB, role Role) string {
 // openAt opens a cluster and closes it at the test's end.
 func openAt(t testing.TB, location string) *Cluster {
 	t.Helper()
-	c, err := OpenCluster(t.Context(), location, Options{})
+	c, err := OpenCluster(within(t, time.Minute), location, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
