@@ -64,12 +64,21 @@ func errorCode(e *client.Error) int {
 // json, as the google.rpc.Status that came.
 func (a *app) printFailure(err error, people func(io.Writer)) {
 	if a.flags.Output == "json" {
-		if text, jsonErr := stableJSON(status.Convert(err).Proto()); jsonErr == nil {
+		if text, jsonErr := stableJSON(asItCame(err).Proto()); jsonErr == nil {
 			fmt.Fprint(a.stderr, string(text))
 			return
 		}
 	}
 	people(a.stderr)
+}
+
+// asItCame is the status within an error, without what was put around it since.
+func asItCame(err error) *status.Status {
+	var sent interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &sent) && sent.GRPCStatus() != nil {
+		return sent.GRPCStatus()
+	}
+	return status.Convert(err)
 }
 
 func (a *app) printDenied(w io.Writer, err error, d *client.Denied) {

@@ -57,8 +57,8 @@ var remedyCommands = [residency.NumRequirements]string{
 	residency.RequireSafeguard:       "recipient update: --safeguard",
 	residency.RequireNotice:          "disclosure notice",
 	residency.RequireNoObjection:     "disclosure lift-objection",
-	residency.RequireLegalOrder:      "order record",
-	residency.RequireInformalGrant:   "disclosure request",
+	residency.RequireLegalOrder:      "order record, or order approve",
+	residency.RequireInformalGrant:   "disclosure request, or disclosure grant",
 	residency.RequireNecessity:       "disclosure disclose: --necessity",
 	residency.RequireAssetTransfer:   "disclosure disclose: --stage",
 }
