@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,4 +96,28 @@ func TestRowsOfReplicas(t *testing.T) {
 		r := &replicas{one: openAt(t, location), two: openAt(t, location)}
 		return r, r
 	})
+}
+
+// The tables may be partitioned by tenant: no statement minds.
+func TestRowsPartitionedByTenant(t *testing.T) {
+	s := sharedServer(t)
+	location := s.location(t, RoleCluster)
+	c := openAt(t, location)
+	rows := c.table("rows")
+	sql := []string{
+		"alter table " + rows + " rename to rows_before",
+		"create table " + rows + " (like " + c.table("rows_before") + " including storage, primary key (tenant, kind, id)) partition by hash (tenant)",
+	}
+	for n := range 4 {
+		sql = append(sql, fmt.Sprintf("create table %s partition of %s for values with (modulus 4, remainder %d)", c.table(fmt.Sprintf("rows_%d", n)), rows, n))
+	}
+	must(t, s.as("domicile", "domicile", sql...))
+	l := writers(t, 8, c, openAt(t, location))
+	l.more(100)
+	l.check(c)
+	var used int
+	must(t, c.pool.QueryRow(t.Context(), "select count(distinct tableoid) from "+rows).Scan(&used))
+	if used < 2 {
+		t.Errorf("%d partitions hold the rows of %d tenants", used, loadTenants)
+	}
 }
