@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/policy"
 )
 
@@ -74,7 +75,7 @@ func matricesJSON(matrices []policy.Matrix) []matrixJSON {
 	return out
 }
 
-// writeMatrixMarkdown writes a table for each policy and one of its clauses.
+// writeMatrixMarkdown writes a table for each policy and one of its clauses, and one of what requirements are.
 func writeMatrixMarkdown(w io.Writer, matrices []policy.Matrix) error {
 	var b strings.Builder
 	for i, m := range matrices {
@@ -95,8 +96,23 @@ func writeMatrixMarkdown(w io.Writer, matrices []policy.Matrix) error {
 			markdownRow(&b, c.ID, c.Title, whoseWords(c))
 		}
 	}
+	b.WriteString("\n")
+	markdownRow(&b, "Requirement", "What meets it")
+	b.WriteString("|---|---|\n")
+	for _, r := range requirements() {
+		markdownRow(&b, r.String(), policy.Remedy(r))
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// requirements are all that a policy can ask for, in the order in which they are checked.
+func requirements() []residency.Requirement {
+	out := make([]residency.Requirement, residency.NumRequirements)
+	for i := range out {
+		out[i] = residency.Requirement(i)
+	}
+	return out
 }
 
 func whoseWords(c policy.Clause) string {
@@ -120,7 +136,7 @@ func markdown(text string) string {
 
 // writeMatrixPage writes one page that needs nothing else.
 func writeMatrixPage(w io.Writer, matrices []policy.Matrix) error {
-	page, err := template.New("matrix").Funcs(template.FuncMap{"answer": answerClass, "whose": whoseWords}).Parse(matrixPage)
+	page, err := template.New("matrix").Funcs(template.FuncMap{"answer": answerClass, "whose": whoseWords, "requirements": requirements, "remedy": policy.Remedy}).Parse(matrixPage)
 	if err != nil {
 		return err
 	}
