@@ -17,13 +17,13 @@ type Config struct {
 	TLS     TLS               `yaml:"tls"`
 	Regions map[string]Region `yaml:"regions"` // by name: 1 to 32 of [a-z0-9-]
 
-	// Directory is where the tenants' placements are: "pebble:FOLDER". It holds
-	// keyed digests of tenant identifiers only.
+	// Directory is where the tenants' placements are: "pebble:FOLDER", or a database as for
+	// Cluster.Rows. It holds keyed digests of tenant identifiers only.
 	Directory string `yaml:"directory"`
 
 	// DirectoryKey is the key of those digests: "file:PATH", 32 bytes, readable
-	// by the owner only; made when it is not there. It must outlive the directory
-	// and be the same for every gateway.
+	// by the owner only; made when it is not there, unless the directory is in a
+	// database. It must outlive the directory and be the same for every gateway.
 	DirectoryKey string `yaml:"directory_key"`
 
 	// Callers are the identities that may call. They alone are read again when the file changes.
@@ -84,6 +84,11 @@ type Region struct {
 	// folder that holds rows or blobs, and to be kept out of their backups.
 	Keys string `yaml:"keys"`
 
+	// KeyStore is where the wrapped keys are, if not in the folder of the roots: a
+	// database as for Cluster.Rows, which several gateways of the region can share. It holds neither
+	// rows nor the directory.
+	KeyStore string `yaml:"key_store,omitempty"`
+
 	// Clusters are the storage clusters; new tenants go to the first.
 	Clusters []Cluster `yaml:"clusters"`
 
@@ -99,7 +104,13 @@ type Cluster struct {
 	Location string `yaml:"location"`           // where the machines stand (ISO 3166-1 alpha-2); the region's jurisdiction
 	Owner    string `yaml:"owner"`              // who owns them; the region's controller
 	Operator string `yaml:"operator,omitempty"` // who operates them; the region's controller; default the owner
-	Rows     string `yaml:"rows"`               // "pebble:FOLDER"
+
+	// Rows is "pebble:FOLDER", or "postgres://USER@HOST[:PORT][,HOST[:PORT]]/DATABASE?schema=NAME": a PostgreSQL
+	// database whose tables domiciled migrate has made. Of several hosts the primary is used. The query may have
+	// what PostgreSQL's connection strings have, sslmode=verify-full being required off loopback, pool_max_conns
+	// (default 32), and require_sync_standby=false, which accepts a primary without a synchronous standby. A password
+	// comes from passfile=FILE or PGPASSWORD. Paths are absolute.
+	Rows string `yaml:"rows"`
 
 	// Blobs is "file:FOLDER", or "s3://HOST[:PORT]/BUCKET[/PREFIX]": a bucket that exists, was never versioned and is
 	// this cluster's alone. Its query may have region=NAME, which requests are signed for (default us-east-1), ca=FILE,

@@ -254,6 +254,7 @@ func (c *Config) Print() ([]byte, error) {
 			r.Clusters[i].Blobs = withoutUser(r.Clusters[i].Blobs)
 		}
 		r.Keys = withoutUser(r.Keys)
+		r.KeyStore = withoutUser(r.KeyStore)
 		shown.Regions[name] = r
 	}
 	shown.Directory = withoutUser(c.Directory)

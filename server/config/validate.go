@@ -34,6 +34,7 @@ func (c *Config) problems() Problems {
 	v.limits(c.Limits)
 	v.folders(c)
 	v.buckets(c)
+	v.databases(c)
 	return v.problems.sorted()
 }
 
@@ -151,6 +152,7 @@ func (v *validation) region(p path, r Region) {
 		v.required(p.with("policies", i), f)
 	}
 	v.location(p.with("keys"), r.Keys, "file")
+	v.keyStore(p.with("key_store"), r.KeyStore)
 	if len(r.Clusters) == 0 {
 		v.bad(p.with("clusters"), "want at least one storage cluster")
 	}
@@ -176,7 +178,7 @@ func (v *validation) cluster(p path, cl Cluster, r Region, j residency.Jurisdict
 	if cl.Operator != "" && cl.Operator != r.Controller {
 		v.bad(p.with("operator"), "must be the region's controller: drives are on servers that it controls (clause drive-storage)")
 	}
-	v.location(p.with("rows"), cl.Rows, "pebble")
+	v.tables(p.with("rows"), cl.Rows)
 	v.blobs(p.with("blobs"), cl.Blobs)
 }
 
@@ -198,7 +200,7 @@ func (v *validation) location(p path, s, want string) {
 }
 
 func (v *validation) directory(c *Config) {
-	v.location(path{"directory"}, c.Directory, "pebble")
+	v.tables(path{"directory"}, c.Directory)
 	v.location(path{"directory_key"}, c.DirectoryKey, "file")
 }
 
