@@ -111,7 +111,7 @@ func TestRowsPartitionedByTenant(t *testing.T) {
 	for n := range 4 {
 		sql = append(sql, fmt.Sprintf("create table %s partition of %s for values with (modulus 4, remainder %d)", c.table(fmt.Sprintf("rows_%d", n)), rows, n))
 	}
-	must(t, s.as("domicile", "domicile", sql...))
+	must(t, s.Exec("domicile", "domicile", sql...))
 	l := writers(t, 8, c, openAt(t, location))
 	l.more(100)
 	l.check(c)

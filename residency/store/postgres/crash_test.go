@@ -3,8 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -104,15 +102,15 @@ func (l *load) check(c *Cluster) {
 // A server that crashes, as a whole or one of its processes, loses what was not
 // acknowledged and nothing else; the cluster goes on by itself when it is back.
 func TestServerCrashes(t *testing.T) {
-	s := ownServer(t)
+	s := server{storetest.StartPostgres(t)}
 	location := s.location(t, RoleCluster)
 	one, two := openAt(t, location), openAt(t, location)
 	l := writers(t, 16, one, two)
 	for round := range storetest.Sample(t, "crashes of the server", 3, 100) {
 		l.more(100)
 		if round%2 == 0 {
-			s.stop(syscall.SIGQUIT)
-			must(t, s.start())
+			s.Stop(syscall.SIGQUIT)
+			must(t, s.Start())
 			continue
 		}
 		// One process dies: the server ends all others, recovers and keeps its own start time.
@@ -128,23 +126,23 @@ func TestServerCrashes(t *testing.T) {
 
 // A commit that was not flushed before the crash is not taken for durable
 // because of a flush after it.
-func crashAfterCommit(t *testing.T, s *server) {
+func crashAfterCommit(t *testing.T, s server) {
 	c := openAt(t, s.location(t, RoleCluster))
 	ctx := within(t, time.Minute)
 	session, last, _, err := c.attempt(ctx, alone(1), false, func(tx store.Tx) error { return both(tx, "it", nil) })
 	must(t, err)
-	s.stop(syscall.SIGQUIT)
-	must(t, s.start())
+	s.Stop(syscall.SIGQUIT)
+	must(t, s.Start())
 	must(t, c.Update(ctx, alone(2), func(tx store.Tx) error { return both(tx, "later", nil) }))
 	wantErr(t, c.settle(ctx, session, last), store.ErrUnavailable, errSessionLost)
 	t.Logf("the commit was lost: %v", !names(t, c, 1, 2)["it"])
 }
 
 // What was committed on one server is not taken for durable because another flushes.
-func anotherServer(t *testing.T, s *server) {
+func anotherServer(t *testing.T, s server) {
 	other := sharedServer(t)
 	location := s.location(t, RoleCluster)
-	there := strings.Replace(location, fmt.Sprint(s.port), fmt.Sprint(other.port), 1)
+	there := strings.Replace(location, fmt.Sprint(s.Port), fmt.Sprint(other.Port), 1)
 	_, _, err := Migrate(t.Context(), there, RoleCluster)
 	must(t, err)
 	p := newProxy(t, s)
@@ -164,30 +162,12 @@ func anotherServer(t *testing.T, s *server) {
 	}
 }
 
-// standby makes a synchronous standby of a server.
-func standby(t testing.TB, primary *server) *server {
-	t.Helper()
-	dir, err := folder()
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &server{dir: filepath.Join(dir, "data")}
-	s.port, err = freePort()
-	must(t, err)
-	cmd, err := program(dir, "pg_basebackup", "-D", s.dir, "-R", "-X", "stream", "-c", "fast", "--no-sync",
-		"-d", fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=other", primary.port))
-	must(t, err)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("pg_basebackup: %v\n%s", err, out)
-	}
-	must(t, s.start())
-	t.Cleanup(func() { s.stop(syscall.SIGINT) })
-	must(t, primary.as("postgres", "postgres", "alter system set synchronous_standby_names = 'other'", "select pg_reload_conf()"))
-	return s
-}
-
 func TestStandby(t *testing.T) {
-	first := ownServer(t)
-	second := standby(t, first)
+	first := server{storetest.StartPostgres(t)}
+	other, err := first.Standby()
+	must(t, err)
+	t.Cleanup(other.Close)
+	second := server{other}
 	if !t.Run("it is away", func(t *testing.T) { standbyIsAway(t, first, second) }) {
 		return
 	}
@@ -196,16 +176,16 @@ func TestStandby(t *testing.T) {
 
 // What was acknowledged is on the synchronous standby too, and the cluster goes
 // there by itself when that is promoted.
-func standbyTakesOver(t *testing.T, first, second *server) {
-	must(t, first.as("postgres", "postgres", "alter system set synchronous_standby_names = 'other'", "select pg_reload_conf()"))
+func standbyTakesOver(t *testing.T, first, second server) {
+	must(t, first.Exec("postgres", "postgres", "alter system set synchronous_standby_names = 'other'", "select pg_reload_conf()"))
 	location := first.location(t, RoleCluster)
-	hosts := fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", first.port, second.port)
-	location = strings.Replace(location, fmt.Sprintf("127.0.0.1:%d", first.port), hosts, 1)
+	hosts := fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", first.Port, second.Port)
+	location = strings.Replace(location, fmt.Sprintf("127.0.0.1:%d", first.Port), hosts, 1)
 	one, two := openAt(t, location), openAt(t, location)
 	l := writers(t, 8, one, two)
 	l.more(100)
-	first.stop(syscall.SIGQUIT)
-	must(t, second.as("postgres", "postgres", "select pg_promote()"))
+	first.Stop(syscall.SIGQUIT)
+	must(t, second.Exec("postgres", "postgres", "select pg_promote()"))
 	promoted := time.Now()
 	l.more(1)
 	t.Logf("service was back %v after the promotion", time.Since(promoted).Round(time.Millisecond))
@@ -214,11 +194,11 @@ func standbyTakesOver(t *testing.T, first, second *server) {
 }
 
 // While the standby is away nothing is acknowledged, even if the server's wait for it is cut off.
-func standbyIsAway(t *testing.T, first, second *server) {
+func standbyIsAway(t *testing.T, first, second server) {
 	location := strings.Replace(first.location(t, RoleCluster), "standby=false", "standby=true", 1)
 	c := openAt(t, location)
 	must(t, c.Update(within(t, 20*time.Second), alone(1), func(tx store.Tx) error { return both(tx, "with it", nil) }))
-	second.stop(syscall.SIGQUIT)
+	second.Stop(syscall.SIGQUIT)
 
 	wantErr(t, c.Update(within(t, 200*time.Millisecond), alone(1), func(tx store.Tx) error { return both(tx, "late", nil) }),
 		store.ErrUnavailable, context.DeadlineExceeded)
@@ -230,12 +210,12 @@ func standbyIsAway(t *testing.T, first, second *server) {
 	session, err := c.flusher.session(within(t, 20*time.Second))
 	must(t, err)
 	time.Sleep(100 * time.Millisecond) // for the commit to wait for the standby
-	must(t, first.as("postgres", "postgres", fmt.Sprintf("select pg_cancel_backend(%d)", session.pid)))
+	must(t, first.Exec("postgres", "postgres", fmt.Sprintf("select pg_cancel_backend(%d)", session.pid)))
 	wantErr(t, <-done, store.ErrUnavailable, errWarned)
 
-	must(t, second.start())
+	must(t, second.Start())
 	must(t, c.Update(within(t, 20*time.Second), alone(1), func(tx store.Tx) error { return both(tx, "with it again", nil) }))
-	must(t, first.as("postgres", "postgres", "alter system set synchronous_standby_names = ''", "select pg_reload_conf()"))
+	must(t, first.Exec("postgres", "postgres", "alter system set synchronous_standby_names = ''", "select pg_reload_conf()"))
 	for err = nil; err == nil; { // it takes the server a moment
 		err = c.Update(within(t, 500*time.Millisecond), alone(2), func(store.Tx) error { return nil })
 	}

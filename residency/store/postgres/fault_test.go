@@ -158,7 +158,7 @@ func TestWhatPassesIsTriedAgain(t *testing.T) {
 		t.Run(test.code, func(t *testing.T) {
 			c := openAt(t, s.location(t, RoleCluster))
 			schema := c.schema
-			must(t, s.as("domicile", "domicile", "create sequence "+schema+".refused", fmt.Sprintf(
+			must(t, s.Exec("domicile", "domicile", "create sequence "+schema+".refused", fmt.Sprintf(
 				`create function %s.refuse() returns trigger language plpgsql as $$ begin
 					if nextval('%s.refused') <= 2 then raise exception using errcode = '%s', message = 'for now'; end if; return new; end $$`,
 				schema, schema, test.code),
@@ -332,7 +332,7 @@ func TestFlushingSessionIsLost(t *testing.T) {
 		time.Sleep(30 * time.Millisecond)
 		session, err := c.flusher.session(within(t, 20*time.Second))
 		must(t, err)
-		must(t, s.as("postgres", "postgres", fmt.Sprintf("select pg_terminate_backend(%d)", session.pid)))
+		must(t, s.Exec("postgres", "postgres", fmt.Sprintf("select pg_terminate_backend(%d)", session.pid)))
 	}
 	close(stop)
 	wg.Wait()
@@ -351,7 +351,7 @@ func TestOpenRefuses(t *testing.T) {
 	good := s.location(t, RoleCluster)
 	newer := s.location(t, RoleCluster)
 	schema := newer[strings.Index(newer, "schema=")+len("schema="):]
-	must(t, s.as("domicile", "domicile", "update "+schema+".format set step = 99, compatible = 99"))
+	must(t, s.Exec("domicile", "domicile", "update "+schema+".format set step = 99, compatible = 99"))
 	for _, test := range []struct{ name, location, want string }{
 		{"no synchronous standby", strings.Replace(good, "&require_sync_standby=false", "", 1), "require_sync_standby=false"},
 		{"not migrated", strings.Replace(good, "schema=", "schema=no", 1), "run domiciled migrate"},
@@ -360,7 +360,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a schema's name", strings.Replace(good, "schema=", "schema=A-", 1), "schema wants a name"},
 		{"a word for true", strings.Replace(good, "standby=false", "standby=perhaps", 1), "wants true or false"},
 		{"an unknown setting", good + "&colour=blue", "colour"},
-		{"nobody listens", strings.Replace(good, fmt.Sprint(s.port), "1", 1), "unavailable"},
+		{"nobody listens", strings.Replace(good, fmt.Sprint(s.Port), "1", 1), "unavailable"},
 	} {
 		c, err := OpenCluster(within(t, 20*time.Second), test.location, Options{})
 		if err == nil {
@@ -435,7 +435,7 @@ func TestFormat(t *testing.T) {
 		must(t, tx.Append("index", func(uint64) []byte { return []byte("entry") }))
 		return tx.Append("index", func(uint64) []byte { return nil })
 	}))
-	conn, err := pgx.Connect(t.Context(), s.url("domicile", "domicile"))
+	conn, err := pgx.Connect(t.Context(), s.URL("domicile", "domicile"))
 	must(t, err)
 	defer conn.Close(t.Context())
 	for sql, want := range map[string]string{

@@ -26,7 +26,7 @@ type proxy struct {
 	next   atomic.Int32 // a cut, for the connection that sends first
 }
 
-func newProxy(t testing.TB, s *server) *proxy {
+func newProxy(t testing.TB, s server) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -48,8 +48,8 @@ func newProxy(t testing.TB, s *server) *proxy {
 }
 
 // lead leads new connections to a server.
-func (p *proxy) lead(s *server) {
-	address := fmt.Sprintf("127.0.0.1:%d", s.port)
+func (p *proxy) lead(s server) {
+	address := fmt.Sprintf("127.0.0.1:%d", s.Port)
 	p.target.Store(&address)
 }
 
