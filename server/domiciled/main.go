@@ -54,6 +54,7 @@ func mainCode() int {
 
 // flags are the command line.
 type flags struct {
+	Verb        string           `arg:"" optional:"" enum:"serve,migrate" default:"serve" help:"serve (the default), or migrate: bring the tables of the configured databases up to date and exit. It may be run again, and while gateways serve."`
 	Config      string           `help:"Configuration file. Without one the embedded default serves both regions from the data folder." placeholder:"FILE" type:"existingfile" env:"DOMICILE_CONFIG"`
 	Data        string           `help:"Data folder of the embedded default; not with --config (default ./data)." default:"./data" placeholder:"DIR" env:"DOMICILE_DATA"`
 	Listen      string           `help:"gRPC address, in place of the configured one; port 0 picks a free one." placeholder:"HOST:PORT"`

@@ -35,6 +35,8 @@ func serve(ctx context.Context, f *flags, stdout io.Writer, log *slog.Logger) (e
 		return check(f, stdout)
 	case f.PrintConfig:
 		return printConfig(f, stdout)
+	case f.Verb == "migrate":
+		return migrate(ctx, f, stdout)
 	}
 	s, err := configure(f, true)
 	if err != nil {

@@ -19,7 +19,6 @@ import (
 	"github.com/domicile-project/domicile/residency/gateway"
 	"github.com/domicile-project/domicile/residency/seal"
 	"github.com/domicile-project/domicile/residency/store"
-	"github.com/domicile-project/domicile/residency/store/pebble"
 	"github.com/domicile-project/domicile/server/admin"
 	"github.com/domicile-project/domicile/server/config"
 )
@@ -76,22 +75,13 @@ func (s *stores) open(c *config.Config) error {
 }
 
 func (s *stores) openDirectory(c *config.Config) error {
-	_, folder := config.Location(c.Directory)
-	_, keyFile := config.Location(c.DirectoryKey)
 	var err error
-	if s.directoryKey, err = directoryKey(keyFile, folder); err != nil {
+	if s.directoryKey, err = openDirectoryKey(c); err != nil {
 		return fmt.Errorf("directory key: %w", err)
 	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if s.directory, err = s.openPlacements(c.Directory, s.log.With(slog.String("component", "directory"))); err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
-	d, err := pebble.OpenDirectory(folder, s.log.With(slog.String("component", "directory")))
-	if err != nil {
-		return fmt.Errorf("directory: %w", err)
-	}
-	s.directory = d
-	s.closers = append(s.closers, d.Close)
-	s.watch("directory", "", d.Failed())
 	return nil
 }
 
@@ -127,37 +117,30 @@ func (s *stores) openVault(r config.Region, name string) (*seal.Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := pebble.OpenKeys(filepath.Join(folder, "store"), s.log.With(slog.String("component", "keys"), slog.String("region", name)))
+	keys, err := s.openWrapped(r, name, s.log.With(slog.String("component", "keys"), slog.String("region", name)))
 	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, keys.Close)
-	s.watch("keys", name, keys.Failed())
 	return seal.NewVault(residency.Region(name), ring, keys, seal.Options{}), nil
 }
 
 func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster, error) {
-	_, rows := config.Location(cl.Rows)
-	if err := os.MkdirAll(rows, 0o700); err != nil {
-		return gateway.Cluster{}, err
+	log := func(component string) *slog.Logger {
+		return s.log.With(slog.String("component", component), slog.String("region", region), slog.String("cluster", cl.Name))
 	}
-	db, err := pebble.OpenCluster(rows, pebble.Options{
-		Logger:  s.log.With(slog.String("component", "rows"), slog.String("region", region), slog.String("cluster", cl.Name)),
-		Observe: s.timing(region, "rows", "update", "view", "due", "entries"),
-	})
+	out, err := s.openRows(region, cl.Rows, log("rows"))
 	if err != nil {
 		return gateway.Cluster{}, err
 	}
-	s.closers = append(s.closers, db.Close)
-	s.watch("rows", region, db.Failed())
-	objects, err := s.openBlobs(cl.Blobs, s.log.With(slog.String("component", "blobs"), slog.String("region", region), slog.String("cluster", cl.Name)))
+	objects, err := s.openBlobs(cl.Blobs, log("blobs"))
 	if err != nil {
 		return gateway.Cluster{}, err
 	}
-	timed := &timedBlobs{Blobs: objects, observe: func(operation string, took time.Duration) {
+	out.Name = cl.Name
+	out.Blobs = &timedBlobs{Blobs: objects, observe: func(operation string, took time.Duration) {
 		s.seconds.WithLabelValues(region, "blobs", operation).Observe(took.Seconds())
 	}}
-	return gateway.Cluster{Name: cl.Name, Rows: db, Outbox: db, Blobs: timed}, nil
+	return out, nil
 }
 
 // timing gives what observes a store's operations. Their series are looked up
@@ -228,13 +211,19 @@ const keySize = 32
 // the directory is there yet. A directory whose key is lost is refused: under
 // another key its tenants would not be found, and could be registered anew.
 func directoryKey(file, directory string) ([]byte, error) {
-	key, err := os.ReadFile(file)
+	key, err := readKey(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if entries, err := os.ReadDir(directory); err == nil && len(entries) > 0 {
 			return nil, fmt.Errorf("%s is missing but the directory %s is there: restore the key", file, directory)
 		}
 		return makeKey(file)
 	}
+	return key, err
+}
+
+// readKey reads a key that its owner alone may read.
+func readKey(file string) ([]byte, error) {
+	key, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
