@@ -226,7 +226,7 @@ func (t *tx) end() {
 
 // drop closes the connection, so that the pool makes another.
 func (t *tx) drop() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(t.ctx, time.Second)
 	defer cancel()
 	_ = t.conn.Conn().Close(ctx) // it is closed, politely or not
 }

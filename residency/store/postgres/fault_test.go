@@ -141,6 +141,61 @@ func TestConnectionIsCut(t *testing.T) {
 	}
 }
 
+// A server that hangs holds nobody beyond the deadline, and serves again when it is back.
+func TestServerHangs(t *testing.T) {
+	s := sharedServer(t)
+	location := s.location(t, RoleCluster)
+	p := newProxy(t, s)
+	c := openAt(t, p.through(location))
+	must(t, c.Update(within(t, 20*time.Second), alone(1), func(tx store.Tx) error { return both(tx, "before", nil) }))
+	ways := map[string]func(ctx context.Context) error{
+		"from the start": func(ctx context.Context) error {
+			p.frozen.Store(true)
+			return c.Update(ctx, alone(1), func(store.Tx) error { return nil })
+		},
+		"in fn": func(ctx context.Context) error {
+			return c.Update(ctx, alone(1), func(tx store.Tx) error {
+				p.frozen.Store(true)
+				_, err := tx.Get(store.KindTenant, "")
+				return err
+			})
+		},
+		"in the commit": func(ctx context.Context) error {
+			return c.Update(ctx, alone(1), func(tx store.Tx) error { return both(tx, "during", func() { p.frozen.Store(true) }) })
+		},
+		"in a view": func(ctx context.Context) error {
+			return c.View(ctx, alone(1), func(store.Tx) error { p.frozen.Store(true); return nil })
+		},
+		"while the outbox is read": func(ctx context.Context) error {
+			p.frozen.Store(true)
+			_, err := c.Last(ctx)
+			return err
+		},
+	}
+	for name, hang := range ways {
+		done := make(chan error, 1)
+		ctx := within(t, 200*time.Millisecond)
+		go func() { done <- hang(ctx) }()
+		select {
+		case err := <-done:
+			if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: got the error %v", name, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: it holds the caller", name)
+		}
+		p.frozen.Store(false)
+		for end := time.Now().Add(20 * time.Second); ; {
+			if err := c.Update(within(t, 2*time.Second), alone(2), func(store.Tx) error { return nil }); err == nil {
+				break
+			} else if time.Now().After(end) {
+				t.Fatalf("%s: it does not serve again: %v", name, err)
+			}
+		}
+	}
+	names(t, c, 1)
+}
+
 // A server that refuses for a reason that passes is asked again, and no other is.
 func TestWhatPassesIsTriedAgain(t *testing.T) {
 	s := sharedServer(t)

@@ -24,6 +24,7 @@ type proxy struct {
 	l      net.Listener
 	target atomic.Pointer[string]
 	next   atomic.Int32 // a cut, for the connection that sends first
+	frozen atomic.Bool  // nothing gets through, and no connection is lost
 }
 
 func newProxy(t testing.TB, s server) *proxy {
@@ -80,6 +81,9 @@ func (p *proxy) serve(client net.Conn) {
 		n, err := client.Read(buf)
 		if err != nil {
 			return
+		}
+		for p.frozen.Load() {
+			time.Sleep(time.Millisecond)
 		}
 		switch cut(p.next.Swap(int32(pass))) {
 		case lose:
