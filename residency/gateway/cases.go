@@ -184,6 +184,7 @@ func (g *Gateway) changeCase(ctx context.Context, a *act, req GovernanceCall, ch
 // ListAbuseCases lists a tenant's abuse cases, newest first.
 func (g *Gateway) ListAbuseCases(ctx context.Context, call *Call, req ListCases) ([]Case, string, error) {
 	a := caseAct(call, "gateway.ListAbuseCases", req.Tenant)
+	a.suspended = true
 	a.governs = false
 	return listRows(ctx, g, a, req.Page, store.KindCase, func(t *txn, c *Case) bool {
 		c.settle(t.now)

@@ -133,8 +133,12 @@ func (t *txn) reportChild(req SubjectCall) (row erasureRow, kept string, err err
 
 // learnedOfChild begins the erasure of a person about whom records are held when
 // a refused write says that they are a child, unless a parent consented to what
-// is held. Whoever wrote is told no more than that the write was refused.
+// is held. A write from abroad begins none: who may not know whether somebody is held must not
+// learn it by destroying them.
 func (t *txn) learnedOfChild(r *Record) error {
+	if t.a.call.Caller.Jurisdiction != t.home.region.Jurisdiction {
+		return nil
+	}
 	if t.decision.Reason != residency.ParentalConsentRequired || !r.BirthDate.under(t.policy.MinimumAge, t.now) || t.sk == nil {
 		return nil
 	}

@@ -47,8 +47,8 @@ type act struct {
 	// act itself has none. Zero = the act's purpose.
 	consentPurpose residency.Purpose
 
-	// suspended says that the act protects people or ends a suspension: it goes on
-	// while the tenant is suspended. erased says that it needs no tenant at all.
+	// suspended says that the act protects people, looks at what was decided and recorded, obeys an
+	// order or ends a suspension: it goes on while the tenant is suspended. erased says that it needs no tenant at all.
 	suspended, erased bool
 	// clause is what a permitted act cites, in place of the clause of the rule that permits it; "" = that.
 	clause string

@@ -16,7 +16,7 @@ import (
 func (g *Gateway) GetDecision(ctx context.Context, call *Call, tenant, decisionID string) (DecisionRecord, error) {
 	const op = "gateway.GetDecision"
 	var out DecisionRecord
-	_, err := g.decide(ctx, &act{call: call, op: op, tenant: tenant}, func(t *txn) error {
+	_, err := g.decide(ctx, &act{call: call, op: op, tenant: tenant, suspended: true}, func(t *txn) error {
 		id, err := uuid.Parse(decisionID)
 		if err != nil {
 			return residency.E(op, residency.NotFound, nil)
@@ -41,7 +41,7 @@ func (g *Gateway) GetDecision(ctx context.Context, call *Call, tenant, decisionI
 func (g *Gateway) ListDecisions(ctx context.Context, call *Call, req ListDecisions) ([]DecisionRecord, string, error) {
 	var list []DecisionRecord
 	var next string
-	_, err := g.decide(ctx, &act{call: call, op: "gateway.ListDecisions", tenant: req.Tenant}, func(t *txn) error {
+	_, err := g.decide(ctx, &act{call: call, op: "gateway.ListDecisions", tenant: req.Tenant, suspended: true}, func(t *txn) error {
 		list = nil
 		filter := [...]string{AllOutcomes: "all", OnlyAllowed: "allowed", OnlyDenied: "denied"}
 		p, err := t.page(req.Page, "decisions", filter[min(req.Only, OnlyDenied)])

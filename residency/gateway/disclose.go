@@ -53,7 +53,8 @@ func (g *Gateway) Disclose(ctx context.Context, call *Call, req Disclose, send f
 	d := &handover{g: g, req: &req, send: send, left: make(map[string]bool)}
 	a := &act{
 		call: call, op: op, tenant: req.Tenant, subject: req.Subject, drive: req.Drive, class: residency.PersonalInformation,
-		purpose: req.Purpose, recipient: standIn(req.Purpose), stream: s, prepare: d.prepare, fact: d.fact, refuse: d.refuse,
+		purpose: req.Purpose, recipient: standIn(req.Purpose), stream: s, prepare: d.prepare,
+		suspended: req.Purpose == residency.LegalObligation, fact: d.fact, refuse: d.refuse,
 	}
 	if req.Drive != "" {
 		a.class = residency.VirtualDriveData

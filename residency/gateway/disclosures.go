@@ -106,7 +106,7 @@ func (t *txn) abandonDisclosure(id store.ID, bytes uint64) error {
 
 // ListDisclosures lists what was disclosed, newest first: about one person or about everybody, drives included.
 func (g *Gateway) ListDisclosures(ctx context.Context, call *Call, req ListDisclosures) ([]Disclosure, string, error) {
-	a := &act{call: call, op: "gateway.ListDisclosures", tenant: req.Tenant, subject: req.Subject}
+	a := &act{call: call, op: "gateway.ListDisclosures", tenant: req.Tenant, subject: req.Subject, suspended: true}
 	var list []Disclosure
 	var next string
 	_, err := g.decide(ctx, a, func(t *txn) error {

@@ -201,14 +201,41 @@ func (t *txn) findObjection(id string, o *Objection) (keys scopeKeys, row store.
 // and its period is over.
 func (t *txn) noticed(recipient string, purpose residency.Purpose) (policy.Finding, error) {
 	var out policy.Finding
-	err := eachScoped(t, store.KindNotice, func(n *Notice) bool {
+	since, err := t.heldSince()
+	if err != nil {
+		return out, err
+	}
+	err = eachScoped(t, store.KindNotice, func(n *Notice) bool {
 		if n.Recipient != recipient || !n.Purposes.Has(purpose) {
+			return true
+		}
+		if n.WholeTenant && n.Given.Before(since) { // everybody then; the person came after
 			return true
 		}
 		out.Met, out.Reason = !t.now.Before(n.PeriodEnds), residency.NoticePeriodOpen
 		return !out.Met
 	})
 	return out, err
+}
+
+// heldSince says since when something is held about the act's subject; the zero time when nothing is.
+func (t *txn) heldSince() (time.Time, error) {
+	sealed, err := t.Get(store.KindSubject, t.subject)
+	if t.sk == nil || errors.Is(err, store.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	plain, _, err := t.sk.OpenFact(store.KindSubject, t.subject, sealed)
+	if err != nil {
+		return time.Time{}, err
+	}
+	row, err := decodeSubject(plain)
+	if err != nil {
+		return time.Time{}, residency.E(t.a.op, residency.IntegrityFailure, err)
+	}
+	return row.Created, nil
 }
 
 // unopposed says whether nobody objects to the disclosure, neither the person nor the tenant.

@@ -105,3 +105,26 @@ func TestNoticesAreBounded(t *testing.T) {
 		d.ok(err)
 	})
 }
+
+// A notice to everybody went to those of whom something was held then (clause choice).
+func TestNoticeBeforeThePerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, ch)
+		d.register(aRecipient("shop", residency.ThirdParty, ch, contacts(residency.Payments)))
+		everybody := Notice{WholeTenant: true, Recipient: "shop", Purposes: residency.PurposeSet(residency.Payments), PeriodEnds: time.Now().Add(time.Minute)}
+		_, err := d.notice(everybody)
+		d.ok(err)
+		time.Sleep(time.Hour)
+		_, _, err = d.put(ch, d.id, aRecord("late", "r1"), nil)
+		d.ok(err)
+		d.discloses(to("shop", residency.Payments))
+		late := Disclose{Recipient: "shop", Subject: "late", Purpose: residency.Payments}
+		d.refuses(late, residency.NoticeRequired, "choice")
+		everybody.PeriodEnds = time.Now().Add(time.Minute)
+		_, err = d.notice(everybody)
+		d.ok(err)
+		d.refuses(late, residency.NoticePeriodOpen, "choice")
+		time.Sleep(time.Minute)
+		d.discloses(late)
+	})
+}

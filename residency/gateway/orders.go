@@ -92,7 +92,7 @@ func (g *Gateway) RecordLegalOrder(ctx context.Context, call *Call, req RecordOr
 		return Order{}, residency.E(op, residency.Internal, err)
 	}
 	var out Order
-	_, err = g.decide(ctx, &act{call: call, op: op, tenant: req.Tenant, governs: true}, func(t *txn) error {
+	_, err = g.decide(ctx, &act{call: call, op: op, tenant: req.Tenant, governs: true, suspended: true}, func(t *txn) error {
 		digest := func() store.ID { return t.tk.ID(op, string(encodeRow(&req.Order))) }
 		return once(t, req.RequestID, digest, &out, func() error {
 			out = req.Order
@@ -158,7 +158,7 @@ func putGoverned(t *txn, kind store.Kind, id string, r row) error {
 func (g *Gateway) GetLegalOrder(ctx context.Context, call *Call, tenant, order string) (Order, error) {
 	const op = "gateway.GetLegalOrder"
 	var out Order
-	_, err := g.decide(ctx, &act{call: call, op: op, tenant: tenant}, func(t *txn) error {
+	_, err := g.decide(ctx, &act{call: call, op: op, tenant: tenant, suspended: true}, func(t *txn) error {
 		o, ok, err := t.readOrder(order)
 		if err == nil && !ok {
 			err = residency.E(op, residency.NotFound, nil)
@@ -174,7 +174,7 @@ func (g *Gateway) GetLegalOrder(ctx context.Context, call *Call, tenant, order s
 
 // ListLegalOrders lists a tenant's orders, newest first.
 func (g *Gateway) ListLegalOrders(ctx context.Context, call *Call, req ListOrders) ([]Order, string, error) {
-	return listRows(ctx, g, &act{call: call, op: "gateway.ListLegalOrders", tenant: req.Tenant}, req.Page, store.KindOrder,
+	return listRows(ctx, g, &act{call: call, op: "gateway.ListLegalOrders", tenant: req.Tenant, suspended: true}, req.Page, store.KindOrder,
 		func(t *txn, o *Order) bool {
 			o.settle(t.now)
 			return req.State == OrderStateUnspecified || req.State == o.State
@@ -250,13 +250,13 @@ func (t *txn) cutStreamsUnder(id string, reason residency.Kind) {
 	})
 }
 
-// changeOrder changes an order that is there, unless may refuses it. Ending one goes on while the
-// tenant is suspended: it protects people.
+// changeOrder changes an order that is there, unless may refuses it. It goes on while the tenant is
+// suspended: an order obliges the company all the same.
 func (g *Gateway) changeOrder(
 	ctx context.Context, call *Call, op string, req GovernanceCall, may func(*txn, *Order) *refusal, change func(*txn, *Order),
 ) (Order, error) {
 	digest := func(t *txn) store.ID { return t.tk.ID(op, req.ID) }
-	a := &act{call: call, op: op, tenant: req.Tenant, governs: true, suspended: op != "gateway.ApproveLegalOrder"}
+	a := &act{call: call, op: op, tenant: req.Tenant, governs: true, suspended: true}
 	a.refuse = func(t *txn) (*refusal, error) {
 		o, ok, err := t.readOrder(req.ID)
 		if err != nil || !ok || t.repeats(req.RequestID, digest) {

@@ -203,7 +203,7 @@ func (t *txn) cutDisclosuresTo(recipient string) {
 
 // ListRecipients lists a tenant's recipients, revoked ones too.
 func (g *Gateway) ListRecipients(ctx context.Context, call *Call, tenant string, page Page) ([]Recipient, string, error) {
-	return listRows[Recipient](ctx, g, &act{call: call, op: "gateway.ListRecipients", tenant: tenant}, page,
+	return listRows[Recipient](ctx, g, &act{call: call, op: "gateway.ListRecipients", tenant: tenant, suspended: true}, page,
 		store.KindRecipient, func(*txn, *Recipient) bool { return true })
 }
 

@@ -305,7 +305,7 @@ func TestGoverningStaysHome(t *testing.T) {
 	})
 }
 
-// While a tenant is suspended nothing new is begun; what protects people goes on.
+// While a tenant is suspended nothing new is begun, orders apart; looking and what protects people go on.
 func TestGoverningASuspendedTenant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, ch)
@@ -314,6 +314,8 @@ func TestGoverningASuspendedTenant(t *testing.T) {
 		want := map[string]residency.Kind{ // the others: TENANT_SUSPENDED
 			"RevokeRecipient": residency.OK, "RecordObjection": residency.OK,
 			"RejectLegalOrder": residency.NotFound, "RevokeLegalOrder": residency.NotFound, "CloseAbuseCase": residency.NotFound,
+			"RecordLegalOrder": residency.OK, "ApproveLegalOrder": residency.NotFound, "GetLegalOrder": residency.NotFound,
+			"ListLegalOrders": residency.OK, "ListRecipients": residency.OK, "ListAbuseCases": residency.OK, "ListDisclosures": residency.OK,
 		}
 		for method, call := range d.governing(ch, d.id) {
 			kind, goesOn := want[method]

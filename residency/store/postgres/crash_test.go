@@ -209,8 +209,9 @@ func standbyIsAway(t *testing.T, first, second server) {
 	}()
 	session, err := c.flusher.session(within(t, 20*time.Second))
 	must(t, err)
-	time.Sleep(100 * time.Millisecond) // for the commit to wait for the standby
-	must(t, first.Exec("postgres", "postgres", fmt.Sprintf("select pg_cancel_backend(%d)", session.pid)))
+	for ; len(done) == 0; time.Sleep(50 * time.Millisecond) { // first the flush that those before wait for
+		must(t, first.Exec("postgres", "postgres", fmt.Sprintf("select pg_cancel_backend(%d)", session.pid)))
+	}
 	wantErr(t, <-done, store.ErrUnavailable, errWarned)
 
 	must(t, second.Start())

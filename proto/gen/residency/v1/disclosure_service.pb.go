@@ -1092,7 +1092,8 @@ type Notice_SubjectId struct {
 }
 
 type Notice_WholeTenant struct {
-	// Everybody whom the tenant holds information about; must be true.
+	// Everybody whom the tenant holds information about when it is given; must be
+	// true.
 	WholeTenant bool `protobuf:"varint,3,opt,name=whole_tenant,json=wholeTenant,proto3,oneof"`
 }
 

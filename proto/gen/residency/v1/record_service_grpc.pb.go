@@ -45,7 +45,9 @@ const (
 // or not. A blind write is a PutRecord without expected_version from abroad: it
 // is stored, and its answer says nothing about what was there before.
 type RecordServiceClient interface {
-	// Creates or replaces a record. Errors: VERSION_MISMATCH, CARD_DATA_REFUSED,
+	// Creates or replaces a record. Where the policy protects children, a write at
+	// home that is refused because it tells that a person is one also erases what is
+	// held about them (ReportChild). Errors: VERSION_MISMATCH, CARD_DATA_REFUSED,
 	// PARENTAL_CONSENT_REQUIRED, PURPOSE_NOT_PERMITTED, MARKETING_OPT_IN_REQUIRED,
 	// REQUEST_ID_REUSED, BAD_REQUEST.
 	PutRecord(ctx context.Context, in *PutRecordRequest, opts ...grpc.CallOption) (*PutRecordResponse, error)
@@ -247,7 +249,9 @@ func (c *recordServiceClient) EraseSubject(ctx context.Context, in *EraseSubject
 // or not. A blind write is a PutRecord without expected_version from abroad: it
 // is stored, and its answer says nothing about what was there before.
 type RecordServiceServer interface {
-	// Creates or replaces a record. Errors: VERSION_MISMATCH, CARD_DATA_REFUSED,
+	// Creates or replaces a record. Where the policy protects children, a write at
+	// home that is refused because it tells that a person is one also erases what is
+	// held about them (ReportChild). Errors: VERSION_MISMATCH, CARD_DATA_REFUSED,
 	// PARENTAL_CONSENT_REQUIRED, PURPOSE_NOT_PERMITTED, MARKETING_OPT_IN_REQUIRED,
 	// REQUEST_ID_REUSED, BAD_REQUEST.
 	PutRecord(context.Context, *PutRecordRequest) (*PutRecordResponse, error)

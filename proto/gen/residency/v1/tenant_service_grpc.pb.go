@@ -56,7 +56,8 @@ type TenantServiceClient interface {
 	UpdateTenant(ctx context.Context, in *UpdateTenantRequest, opts ...grpc.CallOption) (*UpdateTenantResponse, error)
 	// Stops serving a tenant: its live streams are cut and every access to its
 	// data answers TENANT_SUSPENDED until it is resumed. What protects people goes
-	// on: withdrawing consents, objecting, restricting, exporting and erasing.
+	// on: withdrawing consents, objecting, restricting, exporting and erasing; and so
+	// do looking at decisions and what governs, and legal orders.
 	// Suspending a suspended tenant succeeds.
 	SuspendTenant(ctx context.Context, in *SuspendTenantRequest, opts ...grpc.CallOption) (*SuspendTenantResponse, error)
 	// Serves a suspended tenant again. Resuming one that is served succeeds.
@@ -186,7 +187,8 @@ type TenantServiceServer interface {
 	UpdateTenant(context.Context, *UpdateTenantRequest) (*UpdateTenantResponse, error)
 	// Stops serving a tenant: its live streams are cut and every access to its
 	// data answers TENANT_SUSPENDED until it is resumed. What protects people goes
-	// on: withdrawing consents, objecting, restricting, exporting and erasing.
+	// on: withdrawing consents, objecting, restricting, exporting and erasing; and so
+	// do looking at decisions and what governs, and legal orders.
 	// Suspending a suspended tenant succeeds.
 	SuspendTenant(context.Context, *SuspendTenantRequest) (*SuspendTenantResponse, error)
 	// Serves a suspended tenant again. Resuming one that is served succeeds.
