@@ -96,6 +96,7 @@ test-tools: $(BUF)
 	@tools/setup go '$(TOOLS)' '$(VERSITYGW)'
 	@tools/setup command promtool prometheus
 	@tools/setup command cc gcc
+	@tools/setup file '/usr/lib/postgresql/*/bin/initdb' postgresql
 
 .PHONY: lint-tools
 lint-tools: $(BUF)
