@@ -17,6 +17,9 @@ import (
 // tenant: every decision that needs one reads them all.
 const maxConsents = 1000
 
+// clauseRecordedAct is what the acts that make and end a consent cite: use is none, only a recorded act is.
+const clauseRecordedAct = "implied-acceptance"
+
 // scopeKeys seals and opens the consents of one scope.
 type scopeKeys interface {
 	SealFact(kind store.Kind, id store.ID, version uint64, plaintext []byte) []byte
@@ -135,7 +138,7 @@ func (g *Gateway) GrantConsent(ctx context.Context, call *Call, req GrantConsent
 	}
 	a := &act{
 		call: call, op: op, tenant: req.Tenant, subject: req.Consent.Subject,
-		exclusive: true, governs: req.Consent.WholeTenant,
+		exclusive: true, governs: req.Consent.WholeTenant, clause: clauseRecordedAct,
 	}
 	var granted consent.Consent
 	t, err := g.decide(ctx, a, func(t *txn) error {
@@ -413,7 +416,7 @@ func (g *Gateway) WithdrawConsent(ctx context.Context, call *Call, req WithdrawC
 	commit, cancel := context.WithTimeout(ctx, g.limits.withdraw())
 	defer cancel()
 	var out ConsentWithdrawn
-	a := &act{call: call, op: op, tenant: req.Tenant, inbound: true, governs: true, suspended: true}
+	a := &act{call: call, op: op, tenant: req.Tenant, inbound: true, governs: true, suspended: true, clause: clauseRecordedAct}
 	_, err := g.decide(commit, a, func(t *txn) error {
 		var err error
 		out, err = t.withdraw(req)

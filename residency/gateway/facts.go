@@ -91,13 +91,25 @@ func (t *txn) collectable() (policy.Finding, error) {
 func (t *txn) agreed(q policy.Query) (policy.Finding, error) {
 	placement := t.policy.Placement(t.row.Residence)
 	if !placement.Agreement {
-		return policy.Finding{Met: placement.Permitted || placement.Default, Clause: placement.Clause}, nil
+		return policy.Finding{Met: placement.Permitted || placement.Default, Clause: placementClause(placement, q.DataClass)}, nil
 	}
 	f, err := t.findConsent(consent.Query{
 		Kind: residency.ResidenceAgreement, Class: q.DataClass,
 		From: t.row.Residence, To: t.home.region.Jurisdiction, Purpose: residency.ServiceProvision,
 	}, "")
 	finding := t.rely(f)
-	finding.Reason, finding.Clause = residency.AgreementRequired, placement.Clause
+	finding.Reason, finding.Clause = residency.AgreementRequired, placementClause(placement, q.DataClass)
 	return finding, err
+}
+
+// clauseUSResidents is about the personal information of residents of the United States alone.
+const clauseUSResidents = "us-residents"
+
+// placementClause gives the clause under which a class of data is held where a placement has it; "" leaves it
+// to the rule that asks. So nothing is attributed to a text that speaks of personal information alone.
+func placementClause(p policy.Placement, class residency.DataClass) string {
+	if p.Clause == clauseUSResidents && class != residency.PersonalInformation {
+		return ""
+	}
+	return p.Clause
 }

@@ -58,8 +58,8 @@ var promised = []struct {
 }
 
 // added are the product's own rules that no row of the texts' clauses asks for: who else
-// may be homed in a region, and what the table needs to be whole.
-var added = []string{"product/placement", "product/export", "product/form", "product/default"}
+// may be homed in a region, where what governs data is kept, and what the table needs to be whole.
+var added = []string{"product/placement", "product/governance", "product/export", "product/form", "product/default"}
 
 // ids gives the ids that a file must declare for a mark.
 func (m mark) ids(id string) []string {

@@ -268,7 +268,7 @@ func (f reference) personal(q Query, abroad bool) answer {
 		if abroad {
 			return refused(residency.CrossBorderConsentRequired, "product/border")
 		}
-		return permitted("implied-acceptance")
+		return permitted("product/governance")
 	}
 	return refused(residency.PurposeNotPermitted, "product/default")
 }

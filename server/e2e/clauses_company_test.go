@@ -180,6 +180,39 @@ func testImpliedAcceptance(c *clause) {
 	c.refuse("a consent that nobody gave", grant(nobody), "BAD_REQUEST")
 	c.allow("a recorded act", grant(c.crossing(personal, payments)), c.id)
 	c.allow("reading from abroad after consent", c.get(c.foreignApp, "s", "r", payments), "product/border")
+	consents, err = c.app.Consents.ListConsents(c.Context(), &residencyv1.ListConsentsRequest{TenantId: c.tenant})
+	if err != nil || len(consents.Consents) != 1 {
+		c.Fatalf("one act made %d consents (%v)", len(consents.GetConsents()), err)
+	}
+	c.allow("taking it back", func(o grpc.CallOption) error {
+		_, err := c.app.Consents.WithdrawConsent(c.Context(), &residencyv1.WithdrawConsentRequest{TenantId: c.tenant, ConsentId: consents.Consents[0].ConsentId}, o)
+		return err
+	}, c.id)
+	c.governing()
+}
+
+// governing: what governs a tenant's data but is no consent is the product's rule, in every column.
+func (c *clause) governing() {
+	c.Helper()
+	agent := c.newRecipient("agent", residencyv1.RecipientKind_RECIPIENT_KIND_AGENT, payments)
+	for what, f := range map[string]call{
+		"looking at consents": func(o grpc.CallOption) error {
+			_, err := c.app.Consents.ListConsents(c.Context(), &residencyv1.ListConsentsRequest{TenantId: c.tenant}, o)
+			return err
+		},
+		"registering a recipient": func(o grpc.CallOption) error {
+			_, err := c.admin.Disclosures.RegisterRecipient(c.Context(), &residencyv1.RegisterRecipientRequest{TenantId: c.tenant, Recipient: agent}, o)
+			return err
+		},
+		"recording an objection": func(o grpc.CallOption) error {
+			_, err := c.admin.Disclosures.RecordObjection(c.Context(), &residencyv1.RecordObjectionRequest{
+				TenantId: c.tenant, Objection: &residencyv1.Objection{Scope: &residencyv1.Objection_SubjectId{SubjectId: "s"}},
+			}, o)
+			return err
+		},
+	} {
+		c.allow(what, f, "product/governance")
+	}
 }
 
 // testRevisions: decisions name the version in force and its digest, which is that of the file

@@ -165,6 +165,10 @@ func testUSResidents(c *clause) {
 	}
 	c.tenant = tenant.TenantId
 	c.allow("writing", c.put(c.app, personalRecord("s", "r", "anna")), c.id)
+	if _, err := c.app.Drives.CreateDrive(c.Context(), &residencyv1.CreateDriveRequest{TenantId: c.tenant, DriveId: "d", SizeBytes: 1}); err != nil {
+		c.Fatal(err)
+	}
+	c.allow("writing to a drive, of which the text does not speak", c.writeDrive("d", []byte("x")), "product/placement")
 	c.deny("reading from abroad", c.get(c.foreignApp, "s", "r", payments), "CROSS_BORDER_CONSENT_REQUIRED", "product/border")
 	c.misplaced("elsewhere, without agreement", c.registering(c.foreignAdmin, "US", c.abroadRegion, nil, nil), "AGREEMENT_REQUIRED", "product/placement")
 	var away *residencyv1.Tenant

@@ -62,8 +62,8 @@ var clauseRows = []struct {
 }
 
 // added are the product's own rules that no row asks for: who else may be homed in a region,
-// and what a table of decisions needs to be whole.
-var added = []string{"product/placement", "product/export", "product/form", "product/default"}
+// where what governs data is kept, and what a table of decisions needs to be whole.
+var added = []string{"product/placement", "product/governance", "product/export", "product/form", "product/default"}
 
 // ids are the ids under which a region's policy has a clause.
 func (m mark) ids(id string) []string {
