@@ -10,7 +10,7 @@ import (
 
 type recipientCommands struct {
 	Register recipientRegister `cmd:"" help:"Register somebody outside the company who may receive data."`
-	Update   recipientUpdate   `cmd:"" help:"Replace what is registered of a recipient; registers a revoked one again."`
+	Update   recipientUpdate   `cmd:"" help:"Replace a recipient's functions and safeguard; registers a revoked one again. Name, kind and jurisdiction stay."`
 	List     recipientList     `cmd:"" help:"List a tenant's recipients, revoked ones too."`
 	Revoke   recipientRevoke   `cmd:"" help:"End a recipient's registration: nothing more is disclosed to it."`
 }
@@ -123,7 +123,7 @@ type recipientUpdate struct {
 	ExpectedVersion *int64 `placeholder:"N" help:"The version that is changed (default whatever is there)."`
 }
 
-// Run replaces what is registered.
+// Run replaces the functions and the safeguard.
 func (c *recipientUpdate) Run(a *app) error {
 	recipient, err := c.recipient(a)
 	if err != nil {

@@ -107,7 +107,8 @@ func (g *Gateway) RegisterRecipient(ctx context.Context, call *Call, req PutReci
 	return g.putRecipient(ctx, call, "gateway.RegisterRecipient", req, (*txn).addRecipient)
 }
 
-// UpdateRecipient replaces what is registered of a recipient; a revoked one is registered again.
+// UpdateRecipient replaces the functions and the safeguard of a recipient; a revoked one is registered again.
+// Who it is stays: notices, consents, objections and grants name its id, and would serve whoever took it over.
 func (g *Gateway) UpdateRecipient(ctx context.Context, call *Call, req PutRecipient) (Recipient, error) {
 	return g.putRecipient(ctx, call, "gateway.UpdateRecipient", req, (*txn).replaceRecipient)
 }
@@ -157,8 +158,33 @@ func (t *txn) replaceRecipient(r *Recipient, expected *uint64) error {
 	case !matches(expected, there, old.Version):
 		return residency.E(t.a.op, residency.VersionMismatch, nil)
 	}
+	if err := r.same(t.a.op, &old); err != nil {
+		return err
+	}
 	r.State, r.Version, r.Created = RecipientActive, old.Version+1, old.Created
 	return t.putRecipient(r)
+}
+
+// same refuses to make a recipient another one than it was registered as; the error names every field that differs.
+func (r *Recipient) same(op string, old *Recipient) error {
+	const stays = "must stay as registered: revoke this recipient and register the other under an id of its own"
+	var wrong []residency.Violation
+	for _, x := range []struct {
+		field  string
+		differ bool
+	}{
+		{"recipient.name", r.Name != old.Name},
+		{"recipient.kind", r.Kind != old.Kind},
+		{"recipient.jurisdiction", r.Jurisdiction != old.Jurisdiction},
+	} {
+		if x.differ {
+			wrong = append(wrong, residency.Violation{Field: x.field, Description: stays})
+		}
+	}
+	if wrong == nil {
+		return nil
+	}
+	return &residency.Error{Op: op, Kind: residency.BadRequest, Violations: wrong}
 }
 
 // RevokeRecipient ends a registration. Disclosures under way are cut when their leases are

@@ -118,10 +118,12 @@ func TestUpdateAndRevokeRecipient(t *testing.T) {
 		req := PutRecipient{Tenant: d.id, Recipient: r, Expected: ptr(uint64(2))}
 		_, err = d.g.UpdateRecipient(t.Context(), d.by("admin", "UpdateRecipient"), req)
 		d.wantKind(err, residency.VersionMismatch)
-		req.Expected, req.Recipient.Name = ptr(uint64(1)), "Other"
+		more := aRecipient("bank", residency.Subcontractor, ch, contacts(residency.Payments), contacts(residency.Records))
+		more.Safeguard.Reference = "A-2"
+		req.Expected, req.Recipient = ptr(uint64(1)), more
 		got, err := d.g.UpdateRecipient(t.Context(), d.by("admin", "UpdateRecipient"), req)
 		d.ok(err)
-		if got.Version != 2 || got.Name != "Other" || !got.Created.Equal(created) {
+		if got.Version != 2 || len(got.Functions) != 2 || got.Safeguard.Reference != "A-2" || !got.Created.Equal(created) {
 			t.Errorf("updated to %+v", got)
 		}
 
@@ -133,6 +135,9 @@ func TestUpdateAndRevokeRecipient(t *testing.T) {
 		if len(list) != 1 || next != "" || list[0].State != RecipientRevoked || list[0].Version != 3 {
 			t.Errorf("listed %+v", list)
 		}
+		other := r
+		other.Name = "Other"
+		d.wantField(d.update(other), "recipient.name") // nor is somebody else registered in its place
 		d.ok(d.update(r))
 		list, _, err = d.g.ListRecipients(t.Context(), d.by("admin", "ListRecipients"), d.id, Page{})
 		d.ok(err)

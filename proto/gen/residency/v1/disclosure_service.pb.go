@@ -602,12 +602,12 @@ func (x *RegisterRecipientResponse) GetRecipient() *Recipient {
 	return nil
 }
 
-// Asks to replace what is registered.
+// Asks to replace a recipient's functions and safeguard.
 type UpdateRecipientRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The tenant.
 	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
-	// The recipient, whole.
+	// The recipient, whole; its name, kind and jurisdiction as registered.
 	Recipient *Recipient `protobuf:"bytes,2,opt,name=recipient,proto3" json:"recipient,omitempty"`
 	// The version that is changed; unset = whatever is there.
 	ExpectedVersion *int64 `protobuf:"varint,3,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`

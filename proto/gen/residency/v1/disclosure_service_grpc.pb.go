@@ -55,8 +55,11 @@ type DisclosureServiceClient interface {
 	// Registers a recipient (clause processors): what kind it is, where, and for
 	// which functions it needs which fields. Errors: ALREADY_EXISTS.
 	RegisterRecipient(ctx context.Context, in *RegisterRecipientRequest, opts ...grpc.CallOption) (*RegisterRecipientResponse, error)
-	// Replaces what is registered of a recipient; a revoked one is registered again
-	// by it. Errors: NOT_FOUND, VERSION_MISMATCH.
+	// Replaces the functions and the safeguard of a recipient; a revoked one is
+	// registered again by it. Name, kind and jurisdiction must be those that it was
+	// registered with, since notices, consents and grants name its id: somebody else
+	// is registered under an id of their own. Errors: BAD_REQUEST where one differs,
+	// NOT_FOUND, VERSION_MISMATCH.
 	UpdateRecipient(ctx context.Context, in *UpdateRecipientRequest, opts ...grpc.CallOption) (*UpdateRecipientResponse, error)
 	// Lists a tenant's recipients, in an arbitrary but stable order.
 	ListRecipients(ctx context.Context, in *ListRecipientsRequest, opts ...grpc.CallOption) (*ListRecipientsResponse, error)
@@ -357,8 +360,11 @@ type DisclosureServiceServer interface {
 	// Registers a recipient (clause processors): what kind it is, where, and for
 	// which functions it needs which fields. Errors: ALREADY_EXISTS.
 	RegisterRecipient(context.Context, *RegisterRecipientRequest) (*RegisterRecipientResponse, error)
-	// Replaces what is registered of a recipient; a revoked one is registered again
-	// by it. Errors: NOT_FOUND, VERSION_MISMATCH.
+	// Replaces the functions and the safeguard of a recipient; a revoked one is
+	// registered again by it. Name, kind and jurisdiction must be those that it was
+	// registered with, since notices, consents and grants name its id: somebody else
+	// is registered under an id of their own. Errors: BAD_REQUEST where one differs,
+	// NOT_FOUND, VERSION_MISMATCH.
 	UpdateRecipient(context.Context, *UpdateRecipientRequest) (*UpdateRecipientResponse, error)
 	// Lists a tenant's recipients, in an arbitrary but stable order.
 	ListRecipients(context.Context, *ListRecipientsRequest) (*ListRecipientsResponse, error)
