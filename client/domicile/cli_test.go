@@ -370,6 +370,18 @@ func TestDecisionTable(t *testing.T) {
 	}
 }
 
+func TestDecisionNamesEveryConsent(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{flags: &commandLine{Output: "table"}, stdout: &out}
+	r := &residencyv1.DecisionRecord{Decision: &residencyv1.Decision{ConsentId: "c-1"}, ConsentIds: []string{"c-1", "c-2"}}
+	if err := a.show(&residencyv1.GetDecisionResponse{Record: r}, r); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(strings.Fields(out.String()), " "); got != "decision.consent_id c-1 consent_ids c-1, c-2" {
+		t.Errorf("shown: %s", got)
+	}
+}
+
 func TestProgress(t *testing.T) {
 	p := &progress{verb: "written", total: 4 << 20, began: time.Now().Add(-time.Second), last: 1 << 20}
 	if got := p.line(); !strings.Contains(got, " 25%  1.0 MiB written") || !strings.HasPrefix(got, "["+strings.Repeat("█", 7)+"·") {

@@ -93,10 +93,17 @@ type Entry struct {
 	End    StreamEnd      // how the stream ended; NotEnded unless Phase is Ended
 
 	Recipient []byte // the pseudonym of the recipient whom the call is about, 16 bytes; nil when there is none or it is unknown
+
+	// Consents are those that a permitted access relied on beside ConsentID, UUIDs in lower case, in the order in which it
+	// did; no two are the same. Of more than MaxConsents the first are here, so that as many mean that there may be more.
+	Consents []string
 }
 
 // MaxVia is how many gateways an entry names at the most.
 const MaxVia = 8
+
+// MaxConsents is how many consents an entry names at the most beside ConsentID.
+const MaxConsents = 8
 
 // SetDecision copies a decision into the entry: all of it, its time included.
 func (e *Entry) SetDecision(d *residency.Decision) {

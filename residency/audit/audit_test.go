@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -50,6 +51,7 @@ type vector struct {
 		Bytes         uint64                 `json:"bytes"`
 		End           audit.StreamEnd        `json:"end"`
 		Recipient     string                 `json:"recipient"`
+		Consents      []string               `json:"consents"`
 	} `json:"entry"`
 	Encoded string `json:"encoded"`
 }
@@ -69,7 +71,7 @@ func (v *vector) entry(t testing.TB) audit.Entry {
 		PolicyVersion: in.PolicyVersion, PolicyDigest: in.PolicyDigest, Controller: in.Controller,
 		ConsentID: in.ConsentID, OrderID: in.OrderID, From: code(in.From), To: code(in.To),
 		Action: in.Action, DataClass: in.DataClass, Purpose: in.Purpose,
-		Result: in.Result, Bytes: in.Bytes, End: in.End,
+		Result: in.Result, Bytes: in.Bytes, End: in.End, Consents: in.Consents,
 	}
 	if in.Object != "" {
 		e.Object = unhex(t, in.Object)
@@ -170,6 +172,12 @@ func drawEntry(t *rapid.T) audit.Entry {
 	if via := rapid.SliceOfN(jurisdiction, 0, audit.MaxVia).Draw(t, "via"); len(via) > 0 {
 		e.Via = via
 	}
+	if e.Allow {
+		id := rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+		if ids := rapid.SliceOfNDistinct(id, 0, audit.MaxConsents, rapid.ID[string]).Draw(t, "consents"); len(ids) > 0 {
+			e.Consents = ids
+		}
+	}
 	if e.Phase == audit.Ended {
 		e.End = rapid.SampledFrom([]audit.StreamEnd{audit.Completed, audit.Cut, audit.Unknown}).Draw(t, "end")
 	}
@@ -220,8 +228,16 @@ func longest() audit.Entry {
 		Missing: 1<<residency.NumRequirements - 1, Clause: text, PolicyVersion: text, PolicyDigest: "sha256:" + hex32 + hex32,
 		Controller: text, ConsentID: text, OrderID: text, From: zz, To: zz, Action: 1, DataClass: 1, Purpose: 1,
 		Via: []residency.Jurisdiction{zz, zz, zz, zz, zz, zz, zz, zz}, Result: 1, Bytes: 1<<64 - 1, End: audit.Unknown,
-		Recipient: make([]byte, 16),
+		Recipient: make([]byte, 16), Consents: consents(audit.MaxConsents),
 	}
+}
+
+// consents gives identifiers of n consents.
+func consents(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprintf("0197a3f0-0000-7e3f-8a4b-%012x", i))
+	}
+	return list
 }
 
 // typical is an allowed read of a record across a border.
@@ -242,6 +258,13 @@ func TestRefusals(t *testing.T) {
 	const canary = "canary"
 	long := strings.Repeat(canary, 200)
 	for name, spoil := range map[string]func(*audit.Entry){
+		"too many consents":          func(e *audit.Entry) { e.Consents = consents(audit.MaxConsents + 1) },
+		"a consent by name":          func(e *audit.Entry) { e.Consents = []string{canary} },
+		"an empty consent":           func(e *audit.Entry) { e.Consents = []string{""} },
+		"a consent in upper case":    func(e *audit.Entry) { e.Consents = []string{strings.ToUpper(e.ConsentID)} },
+		"a consent twice":            func(e *audit.Entry) { e.Consents = append(consents(2), consents(1)...) },
+		"the consent again":          func(e *audit.Entry) { e.Consents = []string{e.ConsentID} },
+		"consents to a refusal":      func(e *audit.Entry) { e.Allow, e.Consents = false, consents(1) },
 		"no time":                    func(e *audit.Entry) { e.Time = time.Time{} },
 		"time before 1970":           func(e *audit.Entry) { e.Time = time.Unix(-1, 0) },
 		"time after 2262":            func(e *audit.Entry) { e.Time = time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC) },
@@ -311,10 +334,11 @@ func TestOneForm(t *testing.T) {
 	noPlace.Place = 0
 	for name, other := range map[string][]byte{
 		"no place":          noPlace.Append(nil),
-		"an unknown field":  append(bytes.Clone(b), 31, 1, 1),
+		"an unknown field":  append(bytes.Clone(b), 32, 1, 1),
 		"an explicit zero":  append(bytes.Clone(b), 29, 1, 0),
 		"an empty field":    append(bytes.Clone(b), 29, 0),
 		"no recipient":      append(bytes.Clone(b), 30, 0),
+		"no consent":        append(bytes.Clone(b), 31, 0),
 		"a field twice":     append(bytes.Clone(b), 28, 1, 1),
 		"allowed, sort of":  bytes.Replace(b, []byte{12, 1, 1}, []byte{12, 1, 2}, 1),
 		"another version":   append([]byte{2}, b[1:]...),
@@ -343,6 +367,7 @@ func TestNoPersonalField(t *testing.T) {
 		"DataClass": "residency.DataClass", "Purpose": "residency.Purpose", "Via": "[]residency.Jurisdiction",
 		"Result": "residency.Kind", "Bytes": "uint64", "End": "audit.StreamEnd",
 		"Recipient": "[]uint8", // a pseudonym
+		"Consents":  "[]string",
 	}
 	typ := reflect.TypeFor[audit.Entry]()
 	for f := range typ.Fields() {

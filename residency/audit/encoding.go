@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -52,6 +53,7 @@ const (
 	tagBytes         = 28
 	tagEnd           = 29
 	tagRecipient     = 30
+	tagConsents      = 31
 )
 
 const (
@@ -102,24 +104,32 @@ func (e *Entry) Append(dst []byte) []byte {
 	w.Uint(tagBytes, e.Bytes)
 	w.Uint(tagEnd, uint64(e.End))
 	w.Bytes(tagRecipient, e.Recipient)
+	for _, id := range e.Consents {
+		putItem(&w, tagConsents, id)
+	}
 	return w.Encoded()
 }
 
 // MaxEncoded is the length in bytes that no valid entry exceeds: the version,
-// eight texts, a region, five identifiers, a digest, twelve integers and the
-// jurisdictions, each with its tag and length.
-const MaxEncoded = 1 + 8*(maxText+3) + 34 + 5*18 + 34 + 12*12 + (2+MaxVia)*4
+// eight texts, a region, five identifiers, a digest, twelve integers, the
+// jurisdictions and the further consents, each with its tag and length.
+const MaxEncoded = 1 + 8*(maxText+3) + 34 + 5*18 + 34 + 12*12 + (2+MaxVia)*4 + MaxConsents*18
 
 // malformed is the value that marks an identifier without its form: of a length that none has.
 var malformed = []byte{0}
 
 func putUUID(w *tlv.Encoder, tag uint64, s string) {
+	if s != "" {
+		putItem(w, tag, s)
+	}
+}
+
+// putItem adds a UUID to a list, in which an empty one has no place.
+func putItem(w *tlv.Encoder, tag uint64, s string) {
 	var b [16]byte
-	switch {
-	case s == "":
-	case decodeUUID(&b, s):
+	if decodeUUID(&b, s) {
 		w.Item(tag, b[:])
-	default:
+	} else {
 		w.Item(tag, malformed)
 	}
 }
@@ -299,6 +309,8 @@ func (r *reader) decisionField(e *Entry) {
 		e.Purpose = residency.Purpose(r.d.Uint8())
 	case tagVia:
 		e.Via = append(e.Via, r.jurisdiction())
+	case tagConsents:
+		e.Consents = append(e.Consents, r.uuid())
 	default:
 		r.fail("is unknown: a newer program wrote it")
 	}
@@ -339,7 +351,7 @@ func (e *Entry) Validate() error {
 }
 
 func (e *Entry) check() error {
-	return errors.Join(e.checkForms(), e.checkSets(), e.checkTexts())
+	return errors.Join(e.checkForms(), e.checkSets(), e.checkTexts(), e.checkConsents())
 }
 
 // latest is the last moment that a time field can hold.
@@ -405,6 +417,26 @@ func (e *Entry) checkJurisdictions() error {
 	}
 	if !e.From.IsZero() && !isCode(e.From) || !e.To.IsZero() && !isCode(e.To) {
 		return errors.New("fields From and To are codes of two upper-case letters")
+	}
+	return nil
+}
+
+// checkConsents holds the further consents to their form and number, and each to be named once.
+func (e *Entry) checkConsents() error {
+	if len(e.Consents) > MaxConsents {
+		return fmt.Errorf("field Consents names more than %d consents", MaxConsents)
+	}
+	if len(e.Consents) > 0 && !e.Allow {
+		return errors.New("field Consents names what a permitted access relied on, and nothing else does")
+	}
+	var b [16]byte
+	for i, id := range e.Consents {
+		if !decodeUUID(&b, id) {
+			return errors.New("field Consents holds something that is no UUID in lower case")
+		}
+		if id == e.ConsentID || slices.Contains(e.Consents[:i], id) {
+			return errors.New("fields ConsentID and Consents name one consent twice")
+		}
 	}
 	return nil
 }

@@ -268,6 +268,7 @@ type Explain struct {
 // DecisionRecord is a decision and what came of it.
 type DecisionRecord struct {
 	Decision residency.Decision
+	Consents []string // every consent relied on, Decision.ConsentID first; when refused, the one that no longer holds
 	Caller   string
 	Method   string
 	Place    uint64

@@ -409,6 +409,7 @@ func (t *txn) entry(result residency.Kind) *audit.Entry {
 		Result: result, Bytes: t.bytes,
 	}
 	e.SetDecision(d)
+	e.Consents = t.furtherConsents()
 	if t.exists {
 		e.Tenant = t.tk.Pseudonym()
 	}
@@ -425,4 +426,18 @@ func (t *txn) entry(result residency.Kind) *audit.Entry {
 		e.Recipient = t.tk.ObjectPseudonym(t.recipientRow(t.recipientID))
 	}
 	return e
+}
+
+// furtherConsents gives the consents that a permitted access relies on beside the
+// one that its decision names, as many as an entry has room for.
+func (t *txn) furtherConsents() (list []string) {
+	if !t.decision.Allow {
+		return nil
+	}
+	for _, c := range t.consents {
+		if c.id != t.decision.ConsentID && len(list) < audit.MaxConsents {
+			list = append(list, c.id)
+		}
+	}
+	return list
 }

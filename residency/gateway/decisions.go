@@ -86,7 +86,8 @@ func (t *txn) readDecision(id uuid.UUID, places []byte) (DecisionRecord, error) 
 		return DecisionRecord{}, err
 	}
 	out := DecisionRecord{
-		Decision: first.DecisionOf(), Caller: first.Caller, Method: first.Method, Place: first.Place, Result: first.Result,
+		Decision: first.DecisionOf(), Consents: consentsOf(&first),
+		Caller: first.Caller, Method: first.Method, Place: first.Place, Result: first.Result,
 	}
 	if first.Phase != audit.Intent { // what a refusal set off is no result of the refused call
 		return out, nil
@@ -104,6 +105,14 @@ func (t *txn) readDecision(id uuid.UUID, places []byte) (DecisionRecord, error) 
 		break
 	}
 	return out, nil
+}
+
+// consentsOf gives every consent that an entry names.
+func consentsOf(e *audit.Entry) []string {
+	if e.ConsentID == "" {
+		return e.Consents
+	}
+	return append([]string{e.ConsentID}, e.Consents...)
 }
 
 var endNames = map[audit.StreamEnd]string{audit.Completed: "completed", audit.Cut: "cut", audit.Unknown: "unknown"}

@@ -58,6 +58,7 @@ func (t *txn) judge() error {
 		}
 		legs = t.legs()
 	}
+	t.consents = nil // the border is decided again, with what is known now
 	for _, q := range legs {
 		facts := allMet
 		if err := t.gather(q, &facts); err != nil {

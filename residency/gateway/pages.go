@@ -87,11 +87,14 @@ func walkShown[T any](p *pager, t *txn, list *[]T, kind store.Kind, prefix store
 	ahead.size++
 	var last store.ID
 	next, err := ahead.walk(t, kind, prefix, func(id store.ID, value []byte) (bool, error) {
-		before := t.bytes
+		before, relied := t.bytes, t.consents
 		in, err := visit(id, value)
 		if in && len(*list) <= p.size {
 			last = id
-		} else if in { // it does not leave with this page
+			return in, err
+		}
+		t.consents = relied // nothing is told that rests on what was found for this one
+		if in {             // it does not leave with this page
 			t.bytes = before
 		}
 		return in, err

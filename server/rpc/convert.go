@@ -247,11 +247,12 @@ func reason(k residency.Kind) string {
 
 func decisionRecordProto(r gateway.DecisionRecord) *residencyv1.DecisionRecord {
 	out := &residencyv1.DecisionRecord{
-		Decision: decisionProto(r.Decision),
-		Caller:   r.Caller,
-		Method:   r.Method,
-		Place:    count(r.Place),
-		Result:   reason(r.Result),
+		Decision:   decisionProto(r.Decision),
+		Caller:     r.Caller,
+		Method:     r.Method,
+		Place:      count(r.Place),
+		Result:     reason(r.Result),
+		ConsentIds: r.Consents,
 	}
 	if s := r.Stream; s != nil {
 		out.Stream = &residencyv1.StreamResult{End: s.End, Bytes: count(s.Bytes), EndTime: timestamp(s.Time)}

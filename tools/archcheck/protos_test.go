@@ -201,7 +201,7 @@ func TestPersonalFieldsAreRedacted(t *testing.T) {
 var impersonal = []string{
 	"tenant_id", "subject_id", "record_id", "drive_id", "consent_id", "order_id", "decision_id", "request_id", "clause_id",
 	"recipient_id", "notice_id", "objection_id", "informal_request_id", "case_id", "disclosure_id", "erasure_id", "snapshot_id",
-	"subject_ids", "drive_ids", "confirm_tenant_id", "parental_consent_id",
+	"subject_ids", "drive_ids", "consent_ids", "confirm_tenant_id", "parental_consent_id",
 	"name", "supersedes", "recipients", "notice_language", "notice_digest",
 	"region", "home_region", "to_region", "from_jurisdiction", "to_jurisdiction", "jurisdiction",
 	"policy_version", "policy_digest", "version", "digest", "controller", "clause", "reason", "missing", "explanation",

@@ -93,7 +93,12 @@ type DecisionRecord struct {
 	// The reason that the call gave in the end, for example NOT_FOUND; empty = it succeeded.
 	Result string `protobuf:"bytes,5,opt,name=result,proto3" json:"result,omitempty"`
 	// For streams: how the stream ended.
-	Stream        *StreamResult `protobuf:"bytes,6,opt,name=stream,proto3" json:"stream,omitempty"`
+	Stream *StreamResult `protobuf:"bytes,6,opt,name=stream,proto3" json:"stream,omitempty"`
+	// Every consent that the decision rests on, decision.consent_id first: one for
+	// each border that was crossed and each requirement that consents meet. At most
+	// 9; of more, as a list of many people may rest on, the first. When it was
+	// refused, the consent that no longer holds.
+	ConsentIds    []string `protobuf:"bytes,7,rep,name=consent_ids,json=consentIds,proto3" json:"consent_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,6 +171,13 @@ func (x *DecisionRecord) GetResult() string {
 func (x *DecisionRecord) GetStream() *StreamResult {
 	if x != nil {
 		return x.Stream
+	}
+	return nil
+}
+
+func (x *DecisionRecord) GetConsentIds() []string {
+	if x != nil {
+		return x.ConsentIds
 	}
 	return nil
 }
@@ -417,14 +429,16 @@ const file_residency_v1_audit_service_proto_rawDesc = "" +
 	"\x12GetDecisionRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12)\n" +
 	"\vdecision_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
-	"decisionId\"\xd6\x01\n" +
+	"decisionId\"\xf7\x01\n" +
 	"\x0eDecisionRecord\x122\n" +
 	"\bdecision\x18\x01 \x01(\v2\x16.residency.v1.DecisionR\bdecision\x12\x16\n" +
 	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x16\n" +
 	"\x06method\x18\x03 \x01(\tR\x06method\x12\x14\n" +
 	"\x05place\x18\x04 \x01(\x03R\x05place\x12\x16\n" +
 	"\x06result\x18\x05 \x01(\tR\x06result\x122\n" +
-	"\x06stream\x18\x06 \x01(\v2\x1a.residency.v1.StreamResultR\x06stream\"m\n" +
+	"\x06stream\x18\x06 \x01(\v2\x1a.residency.v1.StreamResultR\x06stream\x12\x1f\n" +
+	"\vconsent_ids\x18\a \x03(\tR\n" +
+	"consentIds\"m\n" +
 	"\fStreamResult\x12\x10\n" +
 	"\x03end\x18\x01 \x01(\tR\x03end\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x125\n" +
