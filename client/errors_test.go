@@ -215,3 +215,12 @@ func TestDecisionID(t *testing.T) {
 		t.Errorf("denied stream: %q, %v", id, err)
 	}
 }
+
+// A call that was given up has its reason and is not repeated by itself.
+func TestGivenUpIsNotRetryable(t *testing.T) {
+	err := convert(refusal(t, codes.Canceled, "CANCELED", map[string]string{"decision_id": "d-1"}), nil)
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != "CANCELED" || e.DecisionID != "d-1" || e.Retryable() || isUnavailable(err) {
+		t.Errorf("got %+v", err)
+	}
+}

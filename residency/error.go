@@ -60,6 +60,7 @@ const (
 	Overloaded
 	QuotaExceeded
 	IntegrityFailure
+	Canceled // the caller went away, or its connection did, before the call's end
 	NumKinds = iota
 )
 
@@ -73,7 +74,7 @@ var kindNames = [...]string{
 	"INFORMAL_REQUEST_REFUSED", "INSPECTION_PERMISSION_REQUIRED", "AGREEMENT_REQUIRED", "PLACEMENT_NOT_PERMITTED",
 	"NOT_FOUND", "ERASED", "ALREADY_EXISTS", "VERSION_MISMATCH", "REQUEST_ID_REUSED", "TENANT_SUSPENDED",
 	"TENANT_RELOCATING", "REGION_UNAVAILABLE", "AUDIT_UNAVAILABLE", "KEYS_UNAVAILABLE", "POLICY_UNAVAILABLE",
-	"OVERLOADED", "QUOTA_EXCEEDED", "INTEGRITY_FAILURE",
+	"OVERLOADED", "QUOTA_EXCEEDED", "INTEGRITY_FAILURE", "CANCELED",
 }
 
 // String gives the reason as it goes over the wire, for example "NOT_FOUND".

@@ -117,7 +117,7 @@ func TestErrors(t *testing.T) {
 		t.Error(e)
 	}
 	for k := range Kind(NumKinds) {
-		if k.Retryable() && (k == OK || k == Internal || k == NotFound) {
+		if k.Retryable() && (k == OK || k == Internal || k == NotFound || k == Canceled) {
 			t.Errorf("%v is retryable", k)
 		}
 	}

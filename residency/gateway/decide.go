@@ -261,7 +261,7 @@ func (t *txn) scope() store.Scope {
 // undecided says why a transaction did not come about.
 func (g *Gateway) undecided(ctx context.Context, a *act, h home, failed, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
-		return &residency.Error{Op: a.op, Kind: residency.Internal, Err: cause} // the caller has gone; nobody is told
+		return &residency.Error{Op: a.op, Kind: residency.Canceled, Err: cause} // the caller has gone; nobody is told
 	}
 	if failed != nil {
 		if residency.KindOf(failed) == residency.AuditUnavailable {

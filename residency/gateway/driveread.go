@@ -74,7 +74,7 @@ func (g *Gateway) readDrive(ctx context.Context, op string, call *Call, req *Rea
 // broke gives the error that a stream ends with.
 func (s *stream) broke(err error) error {
 	if errors.Is(err, context.Canceled) { // the caller has gone, whatever failed for it
-		return &residency.Error{Op: s.op, Kind: residency.Internal, Err: err, Decision: &s.decision}
+		return &residency.Error{Op: s.op, Kind: residency.Canceled, Err: err, Decision: &s.decision}
 	}
 	if residency.KindOf(err) != residency.Internal {
 		return err

@@ -77,6 +77,7 @@ var catalogue = [residency.NumKinds]answer{
 	residency.Overloaded:                   {code: codes.ResourceExhausted, text: "too many calls at once", retry: 200 * time.Millisecond},
 	residency.QuotaExceeded:                {code: codes.ResourceExhausted, text: "a quota is exceeded"},
 	residency.IntegrityFailure:             {code: codes.DataLoss, text: "stored data failed its integrity check"},
+	residency.Canceled:                     {code: codes.Canceled, text: "the call was given up before its end"},
 }
 
 // statusOf gives the status that a caller sees for an error. Nothing of the error's

@@ -44,6 +44,7 @@ func TestCodes(t *testing.T) {
 		codes.ResourceExhausted:  "OVERLOADED QUOTA_EXCEEDED",
 		codes.DataLoss:           "INTEGRITY_FAILURE",
 		codes.Internal:           "INTERNAL",
+		codes.Canceled:           "CANCELED",
 	} {
 		for _, reason := range strings.Fields(reasons) {
 			k, err := residency.ParseKind(reason)
@@ -90,6 +91,7 @@ func TestStatusOfEndedContexts(t *testing.T) {
 		{fmt.Errorf("send: %w", context.DeadlineExceeded), codes.DeadlineExceeded},
 		{residency.E("op", residency.Internal, context.Canceled), codes.Canceled},
 		{residency.E("op", residency.Internal, status.Error(codes.Canceled, canary)), codes.Canceled},
+		{residency.E("op", residency.Canceled, context.Canceled), codes.Canceled},
 		{residency.E("op", residency.AuditUnavailable, context.DeadlineExceeded), codes.Unavailable},
 		{residency.E("op", residency.Internal, errIdle), codes.DeadlineExceeded},
 		{errors.New("any"), codes.Internal},
@@ -126,6 +128,10 @@ func TestDetails(t *testing.T) {
 	busy := tell(statusOf(gateError(residency.Overloaded)).Err())
 	if busy.retry.GetRetryDelay().AsDuration() <= 0 {
 		t.Errorf("overloaded: %v", busy)
+	}
+	given := tell(statusOf(&residency.Error{Op: "op", Kind: residency.Canceled, Decision: d}).Err())
+	if given.info.GetReason() != "CANCELED" || given.info.GetMetadata()["decision_id"] != "id" || given.retry != nil {
+		t.Errorf("given up: %v", given)
 	}
 	bad := tell(statusOf(residency.Bad("op", "record.residence", "must be a code")).Err())
 	if v := bad.bad.GetFieldViolations(); len(v) != 1 || v[0].GetField() != "record.residence" {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
@@ -290,10 +291,20 @@ func (s *gatedStream) SendMsg(m any) error {
 		return err
 	}
 	if err := s.ServerStream.SendMsg(m); err != nil {
-		return err
+		return gone(err)
 	}
 	s.series.sent.Inc()
 	return nil
+}
+
+// gone tells the gateway, which knows nothing of gRPC, that a message failed because
+// its caller went away, or the connection to it did.
+func gone(err error) error {
+	switch status.Code(err) {
+	case codes.Canceled, codes.Unavailable:
+		return fmt.Errorf("%w: %w", context.Canceled, err)
+	}
+	return err
 }
 
 // RecvMsg receives a message, and gives it on when its tenant and form are right.
@@ -305,7 +316,7 @@ func (s *gatedStream) RecvMsg(m any) error {
 		receive = s.receiveInTime
 	}
 	if err := receive(m); err != nil {
-		return err
+		return gone(err)
 	}
 	s.series.received.Inc()
 	if err := s.still(); err != nil {

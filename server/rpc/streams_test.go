@@ -319,3 +319,57 @@ func TestEraseTenantIsConfirmed(t *testing.T) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
+
+// The gateway learns that a caller went away, by its own will or with its connection, whether it
+// hears of it from a message or from the context; and no fault of ours is logged.
+func TestCallersThatGoAway(t *testing.T) {
+	ended := make(chan error, 1)
+	started := make(chan struct{}, 1)
+	s := &streaming{export: func(_ context.Context, _ gateway.SubjectCall, send func(gateway.FilePiece) error) error {
+		record := &gateway.Record{Attributes: map[string]string{"a": string(make([]byte, 4<<10))}}
+		err := send(gateway.FilePiece{Record: record})
+		started <- struct{}{}
+		for err == nil {
+			err = send(gateway.FilePiece{Record: record})
+		}
+		ended <- err
+		return &residency.Error{Op: "streaming", Kind: residency.Canceled, Err: err}
+	}}
+	for name, leave := range map[string]func(context.CancelFunc, *grpc.ClientConn){
+		"cancels": func(cancel context.CancelFunc, _ *grpc.ClientConn) { cancel() },
+		"is gone": func(_ context.CancelFunc, conn *grpc.ClientConn) { _ = conn.Close() },
+	} {
+		w := newWorld(t, s.use())
+		conn := w.as(appCH)
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := residencyv1.NewRecordServiceClient(conn).ExportSubject(ctx, exportRequest()); err != nil {
+			t.Fatal(err)
+		}
+		<-started
+		leave(cancel, conn)
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("who %s: the gateway hears %v", name, err)
+		}
+		cancel()
+		w.server.Drain(t.Context())
+		if log := w.log.String(); strings.Contains(log, "level=ERROR") || strings.Contains(log, "level=WARN") {
+			t.Errorf("who %s: the log:\n%s", name, log)
+		}
+	}
+}
+
+// A message that fails since its caller is gone says so in the gateway's own terms; another failure stays what it is.
+func TestGone(t *testing.T) {
+	for _, err := range []error{
+		status.FromContextError(context.Canceled).Err(), status.Error(codes.Unavailable, "transport is closing"),
+	} {
+		if got := gone(err); !errors.Is(got, context.Canceled) || !errors.Is(got, err) {
+			t.Errorf("%v becomes %v", err, got)
+		}
+	}
+	for _, err := range []error{nil, io.EOF, status.FromContextError(context.DeadlineExceeded).Err(), status.Error(codes.ResourceExhausted, "too large")} {
+		if got := gone(err); !errors.Is(got, err) || errors.Is(got, context.Canceled) {
+			t.Errorf("%v becomes %v", err, got)
+		}
+	}
+}
