@@ -90,7 +90,9 @@ func (s *policyService) ComparePolicies(ctx context.Context, req *residencyv1.Co
 	case s.comparing <- struct{}{}:
 		defer func() { <-s.comparing }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+	}
+	if err := ctx.Err(); err != nil { // nobody waits for it any more
+		return nil, err
 	}
 	c, err := s.backend.ComparePolicies(gateway.ComparePolicies{
 		Region: residency.Region(req.GetRegion()), From: req.GetFromVersion(), To: req.GetToVersion(), Candidate: req.GetCandidate(),
