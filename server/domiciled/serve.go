@@ -80,10 +80,7 @@ func start(s *setup, log *slog.Logger) (d *daemon, err error) {
 	if d.gateway, err = newGateway(s.cfg, d.stores, reg, log); err != nil {
 		return d, err
 	}
-	if err = d.gateway.Prepare(context.Background()); err != nil {
-		return d, err
-	}
-	if err = d.gateway.ApplyLedger(context.Background()); err != nil { // what a backup brought back is swept again
+	if err = prepare(d.gateway); err != nil {
 		return d, err
 	}
 	if d.rpc, err = newRPC(s.cfg, d.gateway, reg, log); err != nil {
@@ -100,6 +97,25 @@ func start(s *setup, log *slog.Logger) (d *daemon, err error) {
 		GRPC: d.grpc.Addr().String(), Jurisdictions: s.cfg.Jurisdictions(), Log: log,
 	})
 	return d, nil
+}
+
+// The time that a start may take before it serves. A million erasures that every cluster
+// knows of take about five seconds to look at.
+const (
+	prepareTimeout = 30 * time.Second
+	ledgerTimeout  = 10 * time.Minute
+)
+
+// prepare makes the gateway ready to serve. An engine that hangs fails the start.
+func prepare(g *gateway.Gateway) error {
+	ctx, cancel := context.WithTimeout(context.Background(), prepareTimeout)
+	defer cancel()
+	if err := g.Prepare(ctx); err != nil {
+		return err
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), ledgerTimeout)
+	defer cancel()
+	return g.ApplyLedger(ctx) // what a backup brought back is swept again
 }
 
 // abandon undoes a start that failed.
