@@ -24,6 +24,998 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Which of a call's entries an entry is.
+type EntryPhase int32
+
+const (
+	// Not stated; no entry has it.
+	EntryPhase_ENTRY_PHASE_UNSPECIFIED EntryPhase = 0
+	// A call's one entry.
+	EntryPhase_ENTRY_PHASE_DECIDED EntryPhase = 1
+	// The first of a stream, written before its first byte, or of an erasure.
+	EntryPhase_ENTRY_PHASE_INTENT EntryPhase = 2
+	// The last of one: how it ended.
+	EntryPhase_ENTRY_PHASE_ENDED EntryPhase = 3
+)
+
+// Enum value maps for EntryPhase.
+var (
+	EntryPhase_name = map[int32]string{
+		0: "ENTRY_PHASE_UNSPECIFIED",
+		1: "ENTRY_PHASE_DECIDED",
+		2: "ENTRY_PHASE_INTENT",
+		3: "ENTRY_PHASE_ENDED",
+	}
+	EntryPhase_value = map[string]int32{
+		"ENTRY_PHASE_UNSPECIFIED": 0,
+		"ENTRY_PHASE_DECIDED":     1,
+		"ENTRY_PHASE_INTENT":      2,
+		"ENTRY_PHASE_ENDED":       3,
+	}
+)
+
+func (x EntryPhase) Enum() *EntryPhase {
+	p := new(EntryPhase)
+	*p = x
+	return p
+}
+
+func (x EntryPhase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EntryPhase) Descriptor() protoreflect.EnumDescriptor {
+	return file_residency_v1_audit_service_proto_enumTypes[0].Descriptor()
+}
+
+func (EntryPhase) Type() protoreflect.EnumType {
+	return &file_residency_v1_audit_service_proto_enumTypes[0]
+}
+
+func (x EntryPhase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EntryPhase.Descriptor instead.
+func (EntryPhase) EnumDescriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{0}
+}
+
+// Asks for a receipt.
+type GetReceiptRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The decision.
+	DecisionId    string `protobuf:"bytes,2,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReceiptRequest) Reset() {
+	*x = GetReceiptRequest{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReceiptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReceiptRequest) ProtoMessage() {}
+
+func (x *GetReceiptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReceiptRequest.ProtoReflect.Descriptor instead.
+func (*GetReceiptRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetReceiptRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *GetReceiptRequest) GetDecisionId() string {
+	if x != nil {
+		return x.DecisionId
+	}
+	return ""
+}
+
+// A receipt.
+type GetReceiptResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Text: for each entry of the decision a proof in the format c2sp.org/tlog-proof@v1, its extra data being the entry, with
+	// an empty line between them. Keep it as it is, in a file that ends in .tlog-proof.
+	Receipt       []byte `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReceiptResponse) Reset() {
+	*x = GetReceiptResponse{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReceiptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReceiptResponse) ProtoMessage() {}
+
+func (x *GetReceiptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReceiptResponse.ProtoReflect.Descriptor instead.
+func (*GetReceiptResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetReceiptResponse) GetReceipt() []byte {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+// Asks for a checkpoint.
+type GetCheckpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The region.
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// The storage cluster; empty = the region's only one.
+	Cluster       string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCheckpointRequest) Reset() {
+	*x = GetCheckpointRequest{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCheckpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCheckpointRequest) ProtoMessage() {}
+
+func (x *GetCheckpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCheckpointRequest.ProtoReflect.Descriptor instead.
+func (*GetCheckpointRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetCheckpointRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *GetCheckpointRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+// A checkpoint.
+type GetCheckpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The storage cluster.
+	Cluster string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Text: a signed note in the format c2sp.org/tlog-checkpoint.
+	Checkpoint []byte `protobuf:"bytes,2,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// The log's public key, as verifiers of signed notes take it: ORIGIN+HASH+BASE64. Compare it with one that came by another way.
+	VerifierKey string `protobuf:"bytes,3,opt,name=verifier_key,json=verifierKey,proto3" json:"verifier_key,omitempty"`
+	// How many entries the checkpoint is of.
+	Size int64 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	// When it was signed.
+	SignTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=sign_time,json=signTime,proto3" json:"sign_time,omitempty"`
+	// How many entries wait for the next one.
+	Pending       int64 `protobuf:"varint,6,opt,name=pending,proto3" json:"pending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCheckpointResponse) Reset() {
+	*x = GetCheckpointResponse{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCheckpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCheckpointResponse) ProtoMessage() {}
+
+func (x *GetCheckpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCheckpointResponse.ProtoReflect.Descriptor instead.
+func (*GetCheckpointResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetCheckpointResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *GetCheckpointResponse) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *GetCheckpointResponse) GetVerifierKey() string {
+	if x != nil {
+		return x.VerifierKey
+	}
+	return ""
+}
+
+func (x *GetCheckpointResponse) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *GetCheckpointResponse) GetSignTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignTime
+	}
+	return nil
+}
+
+func (x *GetCheckpointResponse) GetPending() int64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+// Asks for a log.
+type ExportLogRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The region.
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// The storage cluster; empty = the region's only one.
+	Cluster string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// How many entries of the log, from its first, the caller has already: only files that hold something
+	// behind these are handed over. 0 = all files.
+	FromSize      int64 `protobuf:"varint,3,opt,name=from_size,json=fromSize,proto3" json:"from_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportLogRequest) Reset() {
+	*x = ExportLogRequest{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportLogRequest) ProtoMessage() {}
+
+func (x *ExportLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportLogRequest.ProtoReflect.Descriptor instead.
+func (*ExportLogRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ExportLogRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *ExportLogRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *ExportLogRequest) GetFromSize() int64 {
+	if x != nil {
+		return x.FromSize
+	}
+	return 0
+}
+
+// One file of a log.
+type ExportLogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its path below the log's folder, for example "tile/0/000"; the last is "checkpoint".
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// All of its bytes.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportLogResponse) Reset() {
+	*x = ExportLogResponse{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportLogResponse) ProtoMessage() {}
+
+func (x *ExportLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportLogResponse.ProtoReflect.Descriptor instead.
+func (*ExportLogResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ExportLogResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ExportLogResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Asks for entries of the log.
+type ReadEntriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose entries.
+	//
+	// Types that are valid to be assigned to Log:
+	//
+	//	*ReadEntriesRequest_TenantId
+	//	*ReadEntriesRequest_Region
+	Log isReadEntriesRequest_Log `protobuf_oneof:"log"`
+	// The region's storage cluster; empty = its only one. It goes with a region.
+	Cluster string `protobuf:"bytes,3,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Only entries from this time on; unset = from the first. Of a tenant's entries the time of their decision counts, so
+	// that a stream's end comes with its beginning; else each entry's own.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Only entries before this time, likewise; unset = to the newest.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Only those with this outcome; unspecified = all.
+	Outcome Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=residency.v1.Outcome" json:"outcome,omitempty"`
+	// Only calls that were refused for this reason of the error catalogue, or gave it in the end; empty = all.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Only those about data that is homed in this jurisdiction; empty = all.
+	FromJurisdiction string `protobuf:"bytes,8,opt,name=from_jurisdiction,json=fromJurisdiction,proto3" json:"from_jurisdiction,omitempty"`
+	// Only those about data that would have reached this jurisdiction; empty = all.
+	ToJurisdiction string `protobuf:"bytes,9,opt,name=to_jurisdiction,json=toJurisdiction,proto3" json:"to_jurisdiction,omitempty"`
+	// Only calls by the caller of exactly this identity (a URI); empty = all.
+	Caller string `protobuf:"bytes,10,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Only accesses to this class of data; unspecified = all.
+	DataClass DataClass `protobuf:"varint,11,opt,name=data_class,json=dataClass,proto3,enum=residency.v1.DataClass" json:"data_class,omitempty"`
+	// Only accesses of this kind; unspecified = all.
+	Action Action `protobuf:"varint,12,opt,name=action,proto3,enum=residency.v1.Action" json:"action,omitempty"`
+	// How many at the most; 0 = 1000, at most 10000.
+	PageSize int32 `protobuf:"varint,13,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before; empty = the first page.
+	PageToken     string `protobuf:"bytes,14,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadEntriesRequest) Reset() {
+	*x = ReadEntriesRequest{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadEntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadEntriesRequest) ProtoMessage() {}
+
+func (x *ReadEntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadEntriesRequest.ProtoReflect.Descriptor instead.
+func (*ReadEntriesRequest) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ReadEntriesRequest) GetLog() isReadEntriesRequest_Log {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+func (x *ReadEntriesRequest) GetTenantId() string {
+	if x != nil {
+		if x, ok := x.Log.(*ReadEntriesRequest_TenantId); ok {
+			return x.TenantId
+		}
+	}
+	return ""
+}
+
+func (x *ReadEntriesRequest) GetRegion() string {
+	if x != nil {
+		if x, ok := x.Log.(*ReadEntriesRequest_Region); ok {
+			return x.Region
+		}
+	}
+	return ""
+}
+
+func (x *ReadEntriesRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *ReadEntriesRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ReadEntriesRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ReadEntriesRequest) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *ReadEntriesRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReadEntriesRequest) GetFromJurisdiction() string {
+	if x != nil {
+		return x.FromJurisdiction
+	}
+	return ""
+}
+
+func (x *ReadEntriesRequest) GetToJurisdiction() string {
+	if x != nil {
+		return x.ToJurisdiction
+	}
+	return ""
+}
+
+func (x *ReadEntriesRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *ReadEntriesRequest) GetDataClass() DataClass {
+	if x != nil {
+		return x.DataClass
+	}
+	return DataClass_DATA_CLASS_UNSPECIFIED
+}
+
+func (x *ReadEntriesRequest) GetAction() Action {
+	if x != nil {
+		return x.Action
+	}
+	return Action_ACTION_UNSPECIFIED
+}
+
+func (x *ReadEntriesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ReadEntriesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type isReadEntriesRequest_Log interface {
+	isReadEntriesRequest_Log()
+}
+
+type ReadEntriesRequest_TenantId struct {
+	// Those about a tenant: of each decision about it every entry, in the order of the decisions.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3,oneof"`
+}
+
+type ReadEntriesRequest_Region struct {
+	// All of a storage cluster's of a region, in the order of their places.
+	Region string `protobuf:"bytes,2,opt,name=region,proto3,oneof"`
+}
+
+func (*ReadEntriesRequest_TenantId) isReadEntriesRequest_Log() {}
+
+func (*ReadEntriesRequest_Region) isReadEntriesRequest_Log() {}
+
+// Part of a page of entries.
+type ReadEntriesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entries, newest first.
+	Entries []*AuditEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Opaque; set in a page's last message, unless it is the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadEntriesResponse) Reset() {
+	*x = ReadEntriesResponse{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadEntriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadEntriesResponse) ProtoMessage() {}
+
+func (x *ReadEntriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadEntriesResponse.ProtoReflect.Descriptor instead.
+func (*ReadEntriesResponse) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReadEntriesResponse) GetEntries() []*AuditEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ReadEntriesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// One entry of the log. It names tenants, people and objects by pseudonyms.
+type AuditEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its place in the storage cluster's log, from 1.
+	Place int64 `protobuf:"varint,1,opt,name=place,proto3" json:"place,omitempty"`
+	// When it was decided or, in ENTRY_PHASE_ENDED, when it ended, by the storage cluster's clock.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// The decision, whose entries all have the same.
+	DecisionId string `protobuf:"bytes,3,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	// Which of the decision's entries it is.
+	Phase EntryPhase `protobuf:"varint,4,opt,name=phase,proto3,enum=residency.v1.EntryPhase" json:"phase,omitempty"`
+	// The method that was called, for example "/residency.v1.RecordService/GetRecord".
+	Method string `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"`
+	// The caller's identity (a URI).
+	Caller string `protobuf:"bytes,6,opt,name=caller,proto3" json:"caller,omitempty"`
+	// The region whose log it is.
+	Region string `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
+	// The gateway that decided.
+	Gateway string `protobuf:"bytes,8,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	// The tenant's pseudonym, in hexadecimal; empty when there is no such tenant, or the call is about none.
+	TenantPseudonym string `protobuf:"bytes,9,opt,name=tenant_pseudonym,json=tenantPseudonym,proto3" json:"tenant_pseudonym,omitempty"`
+	// The person's pseudonym, likewise.
+	SubjectPseudonym string `protobuf:"bytes,10,opt,name=subject_pseudonym,json=subjectPseudonym,proto3" json:"subject_pseudonym,omitempty"`
+	// The pseudonym of the record or drive, likewise.
+	ObjectPseudonym string `protobuf:"bytes,11,opt,name=object_pseudonym,json=objectPseudonym,proto3" json:"object_pseudonym,omitempty"`
+	// The pseudonym of the recipient of a disclosure, likewise.
+	RecipientPseudonym string `protobuf:"bytes,12,opt,name=recipient_pseudonym,json=recipientPseudonym,proto3" json:"recipient_pseudonym,omitempty"`
+	// Whether the access was permitted.
+	Outcome Outcome `protobuf:"varint,13,opt,name=outcome,proto3,enum=residency.v1.Outcome" json:"outcome,omitempty"`
+	// Why it was refused: a reason of the error catalogue; empty when permitted.
+	Reason string `protobuf:"bytes,14,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The requirements that were not met.
+	Missing []string `protobuf:"bytes,15,rep,name=missing,proto3" json:"missing,omitempty"`
+	// The clause of the privacy policy that decided.
+	Clause string `protobuf:"bytes,16,opt,name=clause,proto3" json:"clause,omitempty"`
+	// The version of the privacy policy that applied.
+	PolicyVersion string `protobuf:"bytes,17,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	// "sha256:" and the hex digest of that version's file.
+	PolicyDigest string `protobuf:"bytes,18,opt,name=policy_digest,json=policyDigest,proto3" json:"policy_digest,omitempty"`
+	// The legal entity that controls the data.
+	Controller string `protobuf:"bytes,19,opt,name=controller,proto3" json:"controller,omitempty"`
+	// The consent that the access relied on or, when refused, the one that no longer holds.
+	ConsentId string `protobuf:"bytes,20,opt,name=consent_id,json=consentId,proto3" json:"consent_id,omitempty"`
+	// Further consents that it relied on, at most 8; of more, the first.
+	FurtherConsentIds []string `protobuf:"bytes,21,rep,name=further_consent_ids,json=furtherConsentIds,proto3" json:"further_consent_ids,omitempty"`
+	// The legal order, abuse case or granted request that it relied on.
+	OrderId string `protobuf:"bytes,22,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// The jurisdiction that the data is homed in.
+	FromJurisdiction string `protobuf:"bytes,23,opt,name=from_jurisdiction,json=fromJurisdiction,proto3" json:"from_jurisdiction,omitempty"`
+	// The jurisdiction that it would have reached.
+	ToJurisdiction string `protobuf:"bytes,24,opt,name=to_jurisdiction,json=toJurisdiction,proto3" json:"to_jurisdiction,omitempty"`
+	// The jurisdictions of the gateways on the way, from the home on.
+	ViaJurisdictions []string `protobuf:"bytes,25,rep,name=via_jurisdictions,json=viaJurisdictions,proto3" json:"via_jurisdictions,omitempty"`
+	// What was to be done.
+	Action Action `protobuf:"varint,26,opt,name=action,proto3,enum=residency.v1.Action" json:"action,omitempty"`
+	// With which class of data.
+	DataClass DataClass `protobuf:"varint,27,opt,name=data_class,json=dataClass,proto3,enum=residency.v1.DataClass" json:"data_class,omitempty"`
+	// For which purpose.
+	Purpose Purpose `protobuf:"varint,28,opt,name=purpose,proto3,enum=residency.v1.Purpose" json:"purpose,omitempty"`
+	// The reason that the call gave in the end, for example NOT_FOUND; empty = it succeeded.
+	Result string `protobuf:"bytes,29,opt,name=result,proto3" json:"result,omitempty"`
+	// How many bytes of data it carried.
+	Bytes int64 `protobuf:"varint,30,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// How a stream ended, in ENTRY_PHASE_ENDED: "completed", "cut" with the reason in result, or "unknown".
+	End           string `protobuf:"bytes,31,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEntry) Reset() {
+	*x = AuditEntry{}
+	mi := &file_residency_v1_audit_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEntry) ProtoMessage() {}
+
+func (x *AuditEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_residency_v1_audit_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
+func (*AuditEntry) Descriptor() ([]byte, []int) {
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AuditEntry) GetPlace() int64 {
+	if x != nil {
+		return x.Place
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetDecisionId() string {
+	if x != nil {
+		return x.DecisionId
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetPhase() EntryPhase {
+	if x != nil {
+		return x.Phase
+	}
+	return EntryPhase_ENTRY_PHASE_UNSPECIFIED
+}
+
+func (x *AuditEntry) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetTenantPseudonym() string {
+	if x != nil {
+		return x.TenantPseudonym
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetSubjectPseudonym() string {
+	if x != nil {
+		return x.SubjectPseudonym
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetObjectPseudonym() string {
+	if x != nil {
+		return x.ObjectPseudonym
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetRecipientPseudonym() string {
+	if x != nil {
+		return x.RecipientPseudonym
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *AuditEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetClause() string {
+	if x != nil {
+		return x.Clause
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetPolicyVersion() string {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetPolicyDigest() string {
+	if x != nil {
+		return x.PolicyDigest
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetConsentId() string {
+	if x != nil {
+		return x.ConsentId
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetFurtherConsentIds() []string {
+	if x != nil {
+		return x.FurtherConsentIds
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetFromJurisdiction() string {
+	if x != nil {
+		return x.FromJurisdiction
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetToJurisdiction() string {
+	if x != nil {
+		return x.ToJurisdiction
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetViaJurisdictions() []string {
+	if x != nil {
+		return x.ViaJurisdictions
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetAction() Action {
+	if x != nil {
+		return x.Action
+	}
+	return Action_ACTION_UNSPECIFIED
+}
+
+func (x *AuditEntry) GetDataClass() DataClass {
+	if x != nil {
+		return x.DataClass
+	}
+	return DataClass_DATA_CLASS_UNSPECIFIED
+}
+
+func (x *AuditEntry) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *AuditEntry) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
 // Asks for a decision.
 type GetDecisionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -37,7 +1029,7 @@ type GetDecisionRequest struct {
 
 func (x *GetDecisionRequest) Reset() {
 	*x = GetDecisionRequest{}
-	mi := &file_residency_v1_audit_service_proto_msgTypes[0]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -49,7 +1041,7 @@ func (x *GetDecisionRequest) String() string {
 func (*GetDecisionRequest) ProtoMessage() {}
 
 func (x *GetDecisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_residency_v1_audit_service_proto_msgTypes[0]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -62,7 +1054,7 @@ func (x *GetDecisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDecisionRequest.ProtoReflect.Descriptor instead.
 func (*GetDecisionRequest) Descriptor() ([]byte, []int) {
-	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{0}
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetDecisionRequest) GetTenantId() string {
@@ -105,7 +1097,7 @@ type DecisionRecord struct {
 
 func (x *DecisionRecord) Reset() {
 	*x = DecisionRecord{}
-	mi := &file_residency_v1_audit_service_proto_msgTypes[1]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -117,7 +1109,7 @@ func (x *DecisionRecord) String() string {
 func (*DecisionRecord) ProtoMessage() {}
 
 func (x *DecisionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_residency_v1_audit_service_proto_msgTypes[1]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -130,7 +1122,7 @@ func (x *DecisionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionRecord.ProtoReflect.Descriptor instead.
 func (*DecisionRecord) Descriptor() ([]byte, []int) {
-	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{1}
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DecisionRecord) GetDecision() *Decision {
@@ -198,7 +1190,7 @@ type StreamResult struct {
 
 func (x *StreamResult) Reset() {
 	*x = StreamResult{}
-	mi := &file_residency_v1_audit_service_proto_msgTypes[2]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -210,7 +1202,7 @@ func (x *StreamResult) String() string {
 func (*StreamResult) ProtoMessage() {}
 
 func (x *StreamResult) ProtoReflect() protoreflect.Message {
-	mi := &file_residency_v1_audit_service_proto_msgTypes[2]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -223,7 +1215,7 @@ func (x *StreamResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResult.ProtoReflect.Descriptor instead.
 func (*StreamResult) Descriptor() ([]byte, []int) {
-	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{2}
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StreamResult) GetEnd() string {
@@ -258,7 +1250,7 @@ type GetDecisionResponse struct {
 
 func (x *GetDecisionResponse) Reset() {
 	*x = GetDecisionResponse{}
-	mi := &file_residency_v1_audit_service_proto_msgTypes[3]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +1262,7 @@ func (x *GetDecisionResponse) String() string {
 func (*GetDecisionResponse) ProtoMessage() {}
 
 func (x *GetDecisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_residency_v1_audit_service_proto_msgTypes[3]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +1275,7 @@ func (x *GetDecisionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDecisionResponse.ProtoReflect.Descriptor instead.
 func (*GetDecisionResponse) Descriptor() ([]byte, []int) {
-	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{3}
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetDecisionResponse) GetRecord() *DecisionRecord {
@@ -310,7 +1302,7 @@ type ListDecisionsRequest struct {
 
 func (x *ListDecisionsRequest) Reset() {
 	*x = ListDecisionsRequest{}
-	mi := &file_residency_v1_audit_service_proto_msgTypes[4]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +1314,7 @@ func (x *ListDecisionsRequest) String() string {
 func (*ListDecisionsRequest) ProtoMessage() {}
 
 func (x *ListDecisionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_residency_v1_audit_service_proto_msgTypes[4]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +1327,7 @@ func (x *ListDecisionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDecisionsRequest.ProtoReflect.Descriptor instead.
 func (*ListDecisionsRequest) Descriptor() ([]byte, []int) {
-	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{4}
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListDecisionsRequest) GetTenantId() string {
@@ -379,7 +1371,7 @@ type ListDecisionsResponse struct {
 
 func (x *ListDecisionsResponse) Reset() {
 	*x = ListDecisionsResponse{}
-	mi := &file_residency_v1_audit_service_proto_msgTypes[5]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -391,7 +1383,7 @@ func (x *ListDecisionsResponse) String() string {
 func (*ListDecisionsResponse) ProtoMessage() {}
 
 func (x *ListDecisionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_residency_v1_audit_service_proto_msgTypes[5]
+	mi := &file_residency_v1_audit_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -404,7 +1396,7 @@ func (x *ListDecisionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDecisionsResponse.ProtoReflect.Descriptor instead.
 func (*ListDecisionsResponse) Descriptor() ([]byte, []int) {
-	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{5}
+	return file_residency_v1_audit_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListDecisionsResponse) GetRecords() []*DecisionRecord {
@@ -425,7 +1417,97 @@ var File_residency_v1_audit_service_proto protoreflect.FileDescriptor
 
 const file_residency_v1_audit_service_proto_rawDesc = "" +
 	"\n" +
-	" residency/v1/audit_service.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\x8a\x01\n" +
+	" residency/v1/audit_service.proto\x12\fresidency.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*residency/annotations/v1/annotations.proto\x1a\x18residency/v1/types.proto\"\x89\x01\n" +
+	"\x11GetReceiptRequest\x12I\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12)\n" +
+	"\vdecision_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
+	"decisionId\".\n" +
+	"\x12GetReceiptResponse\x12\x18\n" +
+	"\areceipt\x18\x01 \x01(\fR\areceipt\"\x9b\x01\n" +
+	"\x14GetCheckpointRequest\x12<\n" +
+	"\x06region\x18\x01 \x01(\tB$\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd0\xf3\x18\x04R\x06region\x12E\n" +
+	"\acluster\x18\x02 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\acluster\"\xdb\x01\n" +
+	"\x15GetCheckpointResponse\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x02 \x01(\fR\n" +
+	"checkpoint\x12!\n" +
+	"\fverifier_key\x18\x03 \x01(\tR\vverifierKey\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\x127\n" +
+	"\tsign_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bsignTime\x12\x18\n" +
+	"\apending\x18\x06 \x01(\x03R\apending\"\xbd\x01\n" +
+	"\x10ExportLogRequest\x12<\n" +
+	"\x06region\x18\x01 \x01(\tB$\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd0\xf3\x18\x04R\x06region\x12E\n" +
+	"\acluster\x18\x02 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\acluster\x12$\n" +
+	"\tfrom_size\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\bfromSize\";\n" +
+	"\x11ExportLogResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\xca\x06\n" +
+	"\x12ReadEntriesRequest\x12K\n" +
+	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01H\x00R\btenantId\x12>\n" +
+	"\x06region\x18\x02 \x01(\tB$\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd0\xf3\x18\x04H\x00R\x06region\x12E\n" +
+	"\acluster\x18\x03 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$R\acluster\x129\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x129\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2\x15.residency.v1.OutcomeB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x125\n" +
+	"\x06reason\x18\a \x01(\tB\x1d\xbaH\x1a\xd8\x01\x01r\x152\x13^[A-Z][A-Z_]{0,63}$R\x06reason\x12A\n" +
+	"\x11from_jurisdiction\x18\b \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
+	"^[A-Z]{2}$R\x10fromJurisdiction\x12=\n" +
+	"\x0fto_jurisdiction\x18\t \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
+	"^[A-Z]{2}$R\x0etoJurisdiction\x12 \n" +
+	"\x06caller\x18\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06caller\x12@\n" +
+	"\n" +
+	"data_class\x18\v \x01(\x0e2\x17.residency.v1.DataClassB\b\xbaH\x05\x82\x01\x02\x10\x01R\tdataClass\x126\n" +
+	"\x06action\x18\f \x01(\x0e2\x14.residency.v1.ActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06action\x12'\n" +
+	"\tpage_size\x18\r \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x0e \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageTokenB\f\n" +
+	"\x03log\x12\x05\xbaH\x02\b\x01\"q\n" +
+	"\x13ReadEntriesResponse\x122\n" +
+	"\aentries\x18\x01 \x03(\v2\x18.residency.v1.AuditEntryR\aentries\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe4\b\n" +
+	"\n" +
+	"AuditEntry\x12\x14\n" +
+	"\x05place\x18\x01 \x01(\x03R\x05place\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
+	"\vdecision_id\x18\x03 \x01(\tR\n" +
+	"decisionId\x12.\n" +
+	"\x05phase\x18\x04 \x01(\x0e2\x18.residency.v1.EntryPhaseR\x05phase\x12\x16\n" +
+	"\x06method\x18\x05 \x01(\tR\x06method\x12\x16\n" +
+	"\x06caller\x18\x06 \x01(\tR\x06caller\x12\x16\n" +
+	"\x06region\x18\a \x01(\tR\x06region\x12\x18\n" +
+	"\agateway\x18\b \x01(\tR\agateway\x12)\n" +
+	"\x10tenant_pseudonym\x18\t \x01(\tR\x0ftenantPseudonym\x12+\n" +
+	"\x11subject_pseudonym\x18\n" +
+	" \x01(\tR\x10subjectPseudonym\x12)\n" +
+	"\x10object_pseudonym\x18\v \x01(\tR\x0fobjectPseudonym\x12/\n" +
+	"\x13recipient_pseudonym\x18\f \x01(\tR\x12recipientPseudonym\x12/\n" +
+	"\aoutcome\x18\r \x01(\x0e2\x15.residency.v1.OutcomeR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\x0e \x01(\tR\x06reason\x12\x18\n" +
+	"\amissing\x18\x0f \x03(\tR\amissing\x12\x16\n" +
+	"\x06clause\x18\x10 \x01(\tR\x06clause\x12%\n" +
+	"\x0epolicy_version\x18\x11 \x01(\tR\rpolicyVersion\x12#\n" +
+	"\rpolicy_digest\x18\x12 \x01(\tR\fpolicyDigest\x12\x1e\n" +
+	"\n" +
+	"controller\x18\x13 \x01(\tR\n" +
+	"controller\x12\x1d\n" +
+	"\n" +
+	"consent_id\x18\x14 \x01(\tR\tconsentId\x12.\n" +
+	"\x13further_consent_ids\x18\x15 \x03(\tR\x11furtherConsentIds\x12\x19\n" +
+	"\border_id\x18\x16 \x01(\tR\aorderId\x12+\n" +
+	"\x11from_jurisdiction\x18\x17 \x01(\tR\x10fromJurisdiction\x12'\n" +
+	"\x0fto_jurisdiction\x18\x18 \x01(\tR\x0etoJurisdiction\x12+\n" +
+	"\x11via_jurisdictions\x18\x19 \x03(\tR\x10viaJurisdictions\x12,\n" +
+	"\x06action\x18\x1a \x01(\x0e2\x14.residency.v1.ActionR\x06action\x126\n" +
+	"\n" +
+	"data_class\x18\x1b \x01(\x0e2\x17.residency.v1.DataClassR\tdataClass\x12/\n" +
+	"\apurpose\x18\x1c \x01(\x0e2\x15.residency.v1.PurposeR\apurpose\x12\x16\n" +
+	"\x06result\x18\x1d \x01(\tR\x06result\x12\x14\n" +
+	"\x05bytes\x18\x1e \x01(\x03R\x05bytes\x12\x10\n" +
+	"\x03end\x18\x1f \x01(\tR\x03end\"\x8a\x01\n" +
 	"\x12GetDecisionRequest\x12I\n" +
 	"\ttenant_id\x18\x01 \x01(\tB,\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\xd0\xf3\x18\x01R\btenantId\x12)\n" +
 	"\vdecision_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
@@ -454,14 +1536,33 @@ const file_residency_v1_audit_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"w\n" +
 	"\x15ListDecisionsResponse\x126\n" +
 	"\arecords\x18\x01 \x03(\v2\x1c.residency.v1.DecisionRecordR\arecords\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe8\x01\n" +
-	"\fAuditService\x12h\n" +
-	"\vGetDecision\x12 .residency.v1.GetDecisionRequest\x1a!.residency.v1.GetDecisionResponse\"\x14\xca\xf3\x18\x10\b\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*q\n" +
+	"\n" +
+	"EntryPhase\x12\x1b\n" +
+	"\x17ENTRY_PHASE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13ENTRY_PHASE_DECIDED\x10\x01\x12\x16\n" +
+	"\x12ENTRY_PHASE_INTENT\x10\x02\x12\x15\n" +
+	"\x11ENTRY_PHASE_ENDED\x10\x032\xa3\x05\n" +
+	"\fAuditService\x12m\n" +
+	"\vReadEntries\x12 .residency.v1.ReadEntriesRequest\x1a!.residency.v1.ReadEntriesResponse\"\x17\xca\xf3\x18\x10\b\n" +
 	"\x10\x01\x1a\n" +
-	"audit.read\x12n\n" +
-	"\rListDecisions\x12\".residency.v1.ListDecisionsRequest\x1a#.residency.v1.ListDecisionsResponse\"\x14\xca\xf3\x18\x10\b\n" +
+	"audit.read\x90\x02\x010\x01\x12k\n" +
+	"\vGetDecision\x12 .residency.v1.GetDecisionRequest\x1a!.residency.v1.GetDecisionResponse\"\x17\xca\xf3\x18\x10\b\n" +
 	"\x10\x01\x1a\n" +
-	"audit.readB\xc3\x01\n" +
+	"audit.read\x90\x02\x01\x12q\n" +
+	"\rListDecisions\x12\".residency.v1.ListDecisionsRequest\x1a#.residency.v1.ListDecisionsResponse\"\x17\xca\xf3\x18\x10\b\n" +
+	"\x10\x01\x1a\n" +
+	"audit.read\x90\x02\x01\x12h\n" +
+	"\n" +
+	"GetReceipt\x12\x1f.residency.v1.GetReceiptRequest\x1a .residency.v1.GetReceiptResponse\"\x17\xca\xf3\x18\x10\b\n" +
+	"\x10\x01\x1a\n" +
+	"audit.read\x90\x02\x01\x12q\n" +
+	"\rGetCheckpoint\x12\".residency.v1.GetCheckpointRequest\x1a#.residency.v1.GetCheckpointResponse\"\x17\xca\xf3\x18\x10\b\n" +
+	"\x10\x03\x1a\n" +
+	"audit.read\x90\x02\x01\x12g\n" +
+	"\tExportLog\x12\x1e.residency.v1.ExportLogRequest\x1a\x1f.residency.v1.ExportLogResponse\"\x17\xca\xf3\x18\x10\b\n" +
+	"\x10\x03\x1a\n" +
+	"audit.read\x90\x02\x010\x01B\xc3\x01\n" +
 	"\x19dev.domicile.residency.v1B\x11AuditServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (
@@ -476,34 +1577,69 @@ func file_residency_v1_audit_service_proto_rawDescGZIP() []byte {
 	return file_residency_v1_audit_service_proto_rawDescData
 }
 
-var file_residency_v1_audit_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_residency_v1_audit_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_residency_v1_audit_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_residency_v1_audit_service_proto_goTypes = []any{
-	(*GetDecisionRequest)(nil),    // 0: residency.v1.GetDecisionRequest
-	(*DecisionRecord)(nil),        // 1: residency.v1.DecisionRecord
-	(*StreamResult)(nil),          // 2: residency.v1.StreamResult
-	(*GetDecisionResponse)(nil),   // 3: residency.v1.GetDecisionResponse
-	(*ListDecisionsRequest)(nil),  // 4: residency.v1.ListDecisionsRequest
-	(*ListDecisionsResponse)(nil), // 5: residency.v1.ListDecisionsResponse
-	(*Decision)(nil),              // 6: residency.v1.Decision
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(Outcome)(0),                  // 8: residency.v1.Outcome
+	(EntryPhase)(0),               // 0: residency.v1.EntryPhase
+	(*GetReceiptRequest)(nil),     // 1: residency.v1.GetReceiptRequest
+	(*GetReceiptResponse)(nil),    // 2: residency.v1.GetReceiptResponse
+	(*GetCheckpointRequest)(nil),  // 3: residency.v1.GetCheckpointRequest
+	(*GetCheckpointResponse)(nil), // 4: residency.v1.GetCheckpointResponse
+	(*ExportLogRequest)(nil),      // 5: residency.v1.ExportLogRequest
+	(*ExportLogResponse)(nil),     // 6: residency.v1.ExportLogResponse
+	(*ReadEntriesRequest)(nil),    // 7: residency.v1.ReadEntriesRequest
+	(*ReadEntriesResponse)(nil),   // 8: residency.v1.ReadEntriesResponse
+	(*AuditEntry)(nil),            // 9: residency.v1.AuditEntry
+	(*GetDecisionRequest)(nil),    // 10: residency.v1.GetDecisionRequest
+	(*DecisionRecord)(nil),        // 11: residency.v1.DecisionRecord
+	(*StreamResult)(nil),          // 12: residency.v1.StreamResult
+	(*GetDecisionResponse)(nil),   // 13: residency.v1.GetDecisionResponse
+	(*ListDecisionsRequest)(nil),  // 14: residency.v1.ListDecisionsRequest
+	(*ListDecisionsResponse)(nil), // 15: residency.v1.ListDecisionsResponse
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(Outcome)(0),                  // 17: residency.v1.Outcome
+	(DataClass)(0),                // 18: residency.v1.DataClass
+	(Action)(0),                   // 19: residency.v1.Action
+	(Purpose)(0),                  // 20: residency.v1.Purpose
+	(*Decision)(nil),              // 21: residency.v1.Decision
 }
 var file_residency_v1_audit_service_proto_depIdxs = []int32{
-	6, // 0: residency.v1.DecisionRecord.decision:type_name -> residency.v1.Decision
-	2, // 1: residency.v1.DecisionRecord.stream:type_name -> residency.v1.StreamResult
-	7, // 2: residency.v1.StreamResult.end_time:type_name -> google.protobuf.Timestamp
-	1, // 3: residency.v1.GetDecisionResponse.record:type_name -> residency.v1.DecisionRecord
-	8, // 4: residency.v1.ListDecisionsRequest.outcome:type_name -> residency.v1.Outcome
-	1, // 5: residency.v1.ListDecisionsResponse.records:type_name -> residency.v1.DecisionRecord
-	0, // 6: residency.v1.AuditService.GetDecision:input_type -> residency.v1.GetDecisionRequest
-	4, // 7: residency.v1.AuditService.ListDecisions:input_type -> residency.v1.ListDecisionsRequest
-	3, // 8: residency.v1.AuditService.GetDecision:output_type -> residency.v1.GetDecisionResponse
-	5, // 9: residency.v1.AuditService.ListDecisions:output_type -> residency.v1.ListDecisionsResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	16, // 0: residency.v1.GetCheckpointResponse.sign_time:type_name -> google.protobuf.Timestamp
+	16, // 1: residency.v1.ReadEntriesRequest.start_time:type_name -> google.protobuf.Timestamp
+	16, // 2: residency.v1.ReadEntriesRequest.end_time:type_name -> google.protobuf.Timestamp
+	17, // 3: residency.v1.ReadEntriesRequest.outcome:type_name -> residency.v1.Outcome
+	18, // 4: residency.v1.ReadEntriesRequest.data_class:type_name -> residency.v1.DataClass
+	19, // 5: residency.v1.ReadEntriesRequest.action:type_name -> residency.v1.Action
+	9,  // 6: residency.v1.ReadEntriesResponse.entries:type_name -> residency.v1.AuditEntry
+	16, // 7: residency.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	0,  // 8: residency.v1.AuditEntry.phase:type_name -> residency.v1.EntryPhase
+	17, // 9: residency.v1.AuditEntry.outcome:type_name -> residency.v1.Outcome
+	19, // 10: residency.v1.AuditEntry.action:type_name -> residency.v1.Action
+	18, // 11: residency.v1.AuditEntry.data_class:type_name -> residency.v1.DataClass
+	20, // 12: residency.v1.AuditEntry.purpose:type_name -> residency.v1.Purpose
+	21, // 13: residency.v1.DecisionRecord.decision:type_name -> residency.v1.Decision
+	12, // 14: residency.v1.DecisionRecord.stream:type_name -> residency.v1.StreamResult
+	16, // 15: residency.v1.StreamResult.end_time:type_name -> google.protobuf.Timestamp
+	11, // 16: residency.v1.GetDecisionResponse.record:type_name -> residency.v1.DecisionRecord
+	17, // 17: residency.v1.ListDecisionsRequest.outcome:type_name -> residency.v1.Outcome
+	11, // 18: residency.v1.ListDecisionsResponse.records:type_name -> residency.v1.DecisionRecord
+	7,  // 19: residency.v1.AuditService.ReadEntries:input_type -> residency.v1.ReadEntriesRequest
+	10, // 20: residency.v1.AuditService.GetDecision:input_type -> residency.v1.GetDecisionRequest
+	14, // 21: residency.v1.AuditService.ListDecisions:input_type -> residency.v1.ListDecisionsRequest
+	1,  // 22: residency.v1.AuditService.GetReceipt:input_type -> residency.v1.GetReceiptRequest
+	3,  // 23: residency.v1.AuditService.GetCheckpoint:input_type -> residency.v1.GetCheckpointRequest
+	5,  // 24: residency.v1.AuditService.ExportLog:input_type -> residency.v1.ExportLogRequest
+	8,  // 25: residency.v1.AuditService.ReadEntries:output_type -> residency.v1.ReadEntriesResponse
+	13, // 26: residency.v1.AuditService.GetDecision:output_type -> residency.v1.GetDecisionResponse
+	15, // 27: residency.v1.AuditService.ListDecisions:output_type -> residency.v1.ListDecisionsResponse
+	2,  // 28: residency.v1.AuditService.GetReceipt:output_type -> residency.v1.GetReceiptResponse
+	4,  // 29: residency.v1.AuditService.GetCheckpoint:output_type -> residency.v1.GetCheckpointResponse
+	6,  // 30: residency.v1.AuditService.ExportLog:output_type -> residency.v1.ExportLogResponse
+	25, // [25:31] is the sub-list for method output_type
+	19, // [19:25] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_residency_v1_audit_service_proto_init() }
@@ -512,18 +1648,23 @@ func file_residency_v1_audit_service_proto_init() {
 		return
 	}
 	file_residency_v1_types_proto_init()
+	file_residency_v1_audit_service_proto_msgTypes[6].OneofWrappers = []any{
+		(*ReadEntriesRequest_TenantId)(nil),
+		(*ReadEntriesRequest_Region)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_residency_v1_audit_service_proto_rawDesc), len(file_residency_v1_audit_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_residency_v1_audit_service_proto_goTypes,
 		DependencyIndexes: file_residency_v1_audit_service_proto_depIdxs,
+		EnumInfos:         file_residency_v1_audit_service_proto_enumTypes,
 		MessageInfos:      file_residency_v1_audit_service_proto_msgTypes,
 	}.Build()
 	File_residency_v1_audit_service_proto = out.File

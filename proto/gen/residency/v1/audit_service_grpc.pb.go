@@ -19,8 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	AuditService_ReadEntries_FullMethodName   = "/residency.v1.AuditService/ReadEntries"
 	AuditService_GetDecision_FullMethodName   = "/residency.v1.AuditService/GetDecision"
 	AuditService_ListDecisions_FullMethodName = "/residency.v1.AuditService/ListDecisions"
+	AuditService_GetReceipt_FullMethodName    = "/residency.v1.AuditService/GetReceipt"
+	AuditService_GetCheckpoint_FullMethodName = "/residency.v1.AuditService/GetCheckpoint"
+	AuditService_ExportLog_FullMethodName     = "/residency.v1.AuditService/ExportLog"
 )
 
 // AuditServiceClient is the client API for AuditService service.
@@ -29,10 +33,25 @@ const (
 //
 // Shows what was decided. Answers only inside the tenant's home jurisdiction.
 type AuditServiceClient interface {
+	// Reads entries of the log, newest first: those about a tenant, or all of a storage cluster's, which only callers may
+	// read that may see every tenant. The last message has the token of the next page; a page may come back short, even
+	// empty, with one. Entries that were dropped when their time was over are left out.
+	ReadEntries(ctx context.Context, in *ReadEntriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadEntriesResponse], error)
 	// Gives one decision about a tenant. Errors: NOT_FOUND.
 	GetDecision(ctx context.Context, in *GetDecisionRequest, opts ...grpc.CallOption) (*GetDecisionResponse, error)
 	// Lists the decisions about a tenant, newest first.
 	ListDecisions(ctx context.Context, in *ListDecisionsRequest, opts ...grpc.CallOption) (*ListDecisionsResponse, error)
+	// Gives the proof that a decision is in the log, for keeping. With it and the log's public key, which
+	// GetCheckpoint gives, anybody can check offline that the log had these entries at this place. The newest entries wait for
+	// the next checkpoint, which takes a second or two. Errors: NOT_FOUND.
+	GetReceipt(ctx context.Context, in *GetReceiptRequest, opts ...grpc.CallOption) (*GetReceiptResponse, error)
+	// Gives the newest checkpoint of a storage cluster's log. Whoever keeps one notices
+	// later when the log was cut or rewritten. It names nobody, and answers from anywhere.
+	GetCheckpoint(ctx context.Context, in *GetCheckpointRequest, opts ...grpc.CallOption) (*GetCheckpointResponse, error)
+	// Hands over the whole log of a storage cluster, file by file, as it is at its newest checkpoint: what
+	// C2SP tlog-tiles calls its resources. Its entries name tenants and people by pseudonyms. It answers only inside the
+	// region's jurisdiction, and only to callers that may see every tenant.
+	ExportLog(ctx context.Context, in *ExportLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportLogResponse], error)
 }
 
 type auditServiceClient struct {
@@ -42,6 +61,25 @@ type auditServiceClient struct {
 func NewAuditServiceClient(cc grpc.ClientConnInterface) AuditServiceClient {
 	return &auditServiceClient{cc}
 }
+
+func (c *auditServiceClient) ReadEntries(ctx context.Context, in *ReadEntriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadEntriesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AuditService_ServiceDesc.Streams[0], AuditService_ReadEntries_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadEntriesRequest, ReadEntriesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuditService_ReadEntriesClient = grpc.ServerStreamingClient[ReadEntriesResponse]
 
 func (c *auditServiceClient) GetDecision(ctx context.Context, in *GetDecisionRequest, opts ...grpc.CallOption) (*GetDecisionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -63,16 +101,70 @@ func (c *auditServiceClient) ListDecisions(ctx context.Context, in *ListDecision
 	return out, nil
 }
 
+func (c *auditServiceClient) GetReceipt(ctx context.Context, in *GetReceiptRequest, opts ...grpc.CallOption) (*GetReceiptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetReceiptResponse)
+	err := c.cc.Invoke(ctx, AuditService_GetReceipt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *auditServiceClient) GetCheckpoint(ctx context.Context, in *GetCheckpointRequest, opts ...grpc.CallOption) (*GetCheckpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCheckpointResponse)
+	err := c.cc.Invoke(ctx, AuditService_GetCheckpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *auditServiceClient) ExportLog(ctx context.Context, in *ExportLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportLogResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AuditService_ServiceDesc.Streams[1], AuditService_ExportLog_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportLogRequest, ExportLogResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuditService_ExportLogClient = grpc.ServerStreamingClient[ExportLogResponse]
+
 // AuditServiceServer is the server API for AuditService service.
 // All implementations must embed UnimplementedAuditServiceServer
 // for forward compatibility.
 //
 // Shows what was decided. Answers only inside the tenant's home jurisdiction.
 type AuditServiceServer interface {
+	// Reads entries of the log, newest first: those about a tenant, or all of a storage cluster's, which only callers may
+	// read that may see every tenant. The last message has the token of the next page; a page may come back short, even
+	// empty, with one. Entries that were dropped when their time was over are left out.
+	ReadEntries(*ReadEntriesRequest, grpc.ServerStreamingServer[ReadEntriesResponse]) error
 	// Gives one decision about a tenant. Errors: NOT_FOUND.
 	GetDecision(context.Context, *GetDecisionRequest) (*GetDecisionResponse, error)
 	// Lists the decisions about a tenant, newest first.
 	ListDecisions(context.Context, *ListDecisionsRequest) (*ListDecisionsResponse, error)
+	// Gives the proof that a decision is in the log, for keeping. With it and the log's public key, which
+	// GetCheckpoint gives, anybody can check offline that the log had these entries at this place. The newest entries wait for
+	// the next checkpoint, which takes a second or two. Errors: NOT_FOUND.
+	GetReceipt(context.Context, *GetReceiptRequest) (*GetReceiptResponse, error)
+	// Gives the newest checkpoint of a storage cluster's log. Whoever keeps one notices
+	// later when the log was cut or rewritten. It names nobody, and answers from anywhere.
+	GetCheckpoint(context.Context, *GetCheckpointRequest) (*GetCheckpointResponse, error)
+	// Hands over the whole log of a storage cluster, file by file, as it is at its newest checkpoint: what
+	// C2SP tlog-tiles calls its resources. Its entries name tenants and people by pseudonyms. It answers only inside the
+	// region's jurisdiction, and only to callers that may see every tenant.
+	ExportLog(*ExportLogRequest, grpc.ServerStreamingServer[ExportLogResponse]) error
 	mustEmbedUnimplementedAuditServiceServer()
 }
 
@@ -83,11 +175,23 @@ type AuditServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedAuditServiceServer struct{}
 
+func (UnimplementedAuditServiceServer) ReadEntries(*ReadEntriesRequest, grpc.ServerStreamingServer[ReadEntriesResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadEntries not implemented")
+}
 func (UnimplementedAuditServiceServer) GetDecision(context.Context, *GetDecisionRequest) (*GetDecisionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDecision not implemented")
 }
 func (UnimplementedAuditServiceServer) ListDecisions(context.Context, *ListDecisionsRequest) (*ListDecisionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDecisions not implemented")
+}
+func (UnimplementedAuditServiceServer) GetReceipt(context.Context, *GetReceiptRequest) (*GetReceiptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReceipt not implemented")
+}
+func (UnimplementedAuditServiceServer) GetCheckpoint(context.Context, *GetCheckpointRequest) (*GetCheckpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCheckpoint not implemented")
+}
+func (UnimplementedAuditServiceServer) ExportLog(*ExportLogRequest, grpc.ServerStreamingServer[ExportLogResponse]) error {
+	return status.Error(codes.Unimplemented, "method ExportLog not implemented")
 }
 func (UnimplementedAuditServiceServer) mustEmbedUnimplementedAuditServiceServer() {}
 func (UnimplementedAuditServiceServer) testEmbeddedByValue()                      {}
@@ -109,6 +213,17 @@ func RegisterAuditServiceServer(s grpc.ServiceRegistrar, srv AuditServiceServer)
 	}
 	s.RegisterService(&AuditService_ServiceDesc, srv)
 }
+
+func _AuditService_ReadEntries_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadEntriesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AuditServiceServer).ReadEntries(m, &grpc.GenericServerStream[ReadEntriesRequest, ReadEntriesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuditService_ReadEntriesServer = grpc.ServerStreamingServer[ReadEntriesResponse]
 
 func _AuditService_GetDecision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetDecisionRequest)
@@ -146,6 +261,53 @@ func _AuditService_ListDecisions_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuditService_GetReceipt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetReceiptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServiceServer).GetReceipt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuditService_GetReceipt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServiceServer).GetReceipt(ctx, req.(*GetReceiptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuditService_GetCheckpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCheckpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServiceServer).GetCheckpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuditService_GetCheckpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServiceServer).GetCheckpoint(ctx, req.(*GetCheckpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuditService_ExportLog_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportLogRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AuditServiceServer).ExportLog(m, &grpc.GenericServerStream[ExportLogRequest, ExportLogResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuditService_ExportLogServer = grpc.ServerStreamingServer[ExportLogResponse]
+
 // AuditService_ServiceDesc is the grpc.ServiceDesc for AuditService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -161,7 +323,26 @@ var AuditService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListDecisions",
 			Handler:    _AuditService_ListDecisions_Handler,
 		},
+		{
+			MethodName: "GetReceipt",
+			Handler:    _AuditService_GetReceipt_Handler,
+		},
+		{
+			MethodName: "GetCheckpoint",
+			Handler:    _AuditService_GetCheckpoint_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ReadEntries",
+			Handler:       _AuditService_ReadEntries_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ExportLog",
+			Handler:       _AuditService_ExportLog_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "residency/v1/audit_service.proto",
 }

@@ -1014,19 +1014,19 @@ const file_residency_v1_consent_service_proto_rawDesc = "" +
 	"\x19GetConsentReceiptResponse\x12!\n" +
 	"\areceipt\x18\x01 \x01(\fB\a\xd8\xf3\x18\x01\x80\x01\x01R\areceipt\x12\x1d\n" +
 	"\n" +
-	"media_type\x18\x02 \x01(\tR\tmediaType2\xd7\x04\n" +
-	"\x0eConsentService\x12o\n" +
-	"\fGrantConsent\x12!.residency.v1.GrantConsentRequest\x1a\".residency.v1.GrantConsentResponse\"\x18\xca\xf3\x18\x14\b\n" +
-	"\x10\x01\x1a\x0econsents.write\x12h\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType2\xe7\x04\n" +
+	"\x0eConsentService\x12r\n" +
+	"\fGrantConsent\x12!.residency.v1.GrantConsentRequest\x1a\".residency.v1.GrantConsentResponse\"\x1b\xca\xf3\x18\x14\b\n" +
+	"\x10\x01\x1a\x0econsents.write\x90\x02\x02\x12k\n" +
 	"\n" +
-	"GetConsent\x12\x1f.residency.v1.GetConsentRequest\x1a .residency.v1.GetConsentResponse\"\x17\xca\xf3\x18\x13\b\n" +
-	"\x10\x01\x1a\rconsents.read\x12n\n" +
-	"\fListConsents\x12!.residency.v1.ListConsentsRequest\x1a\".residency.v1.ListConsentsResponse\"\x17\xca\xf3\x18\x13\b\n" +
-	"\x10\x01\x1a\rconsents.read\x12{\n" +
-	"\x0fWithdrawConsent\x12$.residency.v1.WithdrawConsentRequest\x1a%.residency.v1.WithdrawConsentResponse\"\x1b\xca\xf3\x18\x17\b\n" +
-	"\x10\x01\x1a\x11consents.withdraw\x12}\n" +
-	"\x11GetConsentReceipt\x12&.residency.v1.GetConsentReceiptRequest\x1a'.residency.v1.GetConsentReceiptResponse\"\x17\xca\xf3\x18\x13\b\n" +
-	"\x10\x01\x1a\rconsents.readB\xc5\x01\n" +
+	"GetConsent\x12\x1f.residency.v1.GetConsentRequest\x1a .residency.v1.GetConsentResponse\"\x1a\xca\xf3\x18\x13\b\n" +
+	"\x10\x01\x1a\rconsents.read\x90\x02\x01\x12q\n" +
+	"\fListConsents\x12!.residency.v1.ListConsentsRequest\x1a\".residency.v1.ListConsentsResponse\"\x1a\xca\xf3\x18\x13\b\n" +
+	"\x10\x01\x1a\rconsents.read\x90\x02\x01\x12~\n" +
+	"\x0fWithdrawConsent\x12$.residency.v1.WithdrawConsentRequest\x1a%.residency.v1.WithdrawConsentResponse\"\x1e\xca\xf3\x18\x17\b\n" +
+	"\x10\x01\x1a\x11consents.withdraw\x90\x02\x02\x12\x80\x01\n" +
+	"\x11GetConsentReceipt\x12&.residency.v1.GetConsentReceiptRequest\x1a'.residency.v1.GetConsentReceiptResponse\"\x1a\xca\xf3\x18\x13\b\n" +
+	"\x10\x01\x1a\rconsents.read\x90\x02\x01B\xc5\x01\n" +
 	"\x19dev.domicile.residency.v1B\x13ConsentServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (

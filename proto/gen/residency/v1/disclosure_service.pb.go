@@ -4160,51 +4160,51 @@ const file_residency_v1_disclosure_service_proto_rawDesc = "" +
 	"\x15ABUSE_CASE_STATE_OPEN\x10\x01\x12\x1d\n" +
 	"\x19ABUSE_CASE_STATE_APPROVED\x10\x02\x12\x1b\n" +
 	"\x17ABUSE_CASE_STATE_CLOSED\x10\x03\x12\x1c\n" +
-	"\x18ABUSE_CASE_STATE_EXPIRED\x10\x042\x98\x14\n" +
-	"\x11DisclosureService\x12\x80\x01\n" +
-	"\x11RegisterRecipient\x12&.residency.v1.RegisterRecipientRequest\x1a'.residency.v1.RegisterRecipientResponse\"\x1a\xca\xf3\x18\x16\b\n" +
-	"\x10\x01\x1a\x10recipients.write\x12z\n" +
-	"\x0fUpdateRecipient\x12$.residency.v1.UpdateRecipientRequest\x1a%.residency.v1.UpdateRecipientResponse\"\x1a\xca\xf3\x18\x16\b\n" +
-	"\x10\x01\x1a\x10recipients.write\x12v\n" +
-	"\x0eListRecipients\x12#.residency.v1.ListRecipientsRequest\x1a$.residency.v1.ListRecipientsResponse\"\x19\xca\xf3\x18\x15\b\n" +
-	"\x10\x01\x1a\x0frecipients.read\x12z\n" +
-	"\x0fRevokeRecipient\x12$.residency.v1.RevokeRecipientRequest\x1a%.residency.v1.RevokeRecipientResponse\"\x1a\xca\xf3\x18\x16\b\n" +
-	"\x10\x01\x1a\x10recipients.write\x12l\n" +
+	"\x18ABUSE_CASE_STATE_EXPIRED\x10\x042\xd5\x14\n" +
+	"\x11DisclosureService\x12\x83\x01\n" +
+	"\x11RegisterRecipient\x12&.residency.v1.RegisterRecipientRequest\x1a'.residency.v1.RegisterRecipientResponse\"\x1d\xca\xf3\x18\x16\b\n" +
+	"\x10\x01\x1a\x10recipients.write\x90\x02\x02\x12}\n" +
+	"\x0fUpdateRecipient\x12$.residency.v1.UpdateRecipientRequest\x1a%.residency.v1.UpdateRecipientResponse\"\x1d\xca\xf3\x18\x16\b\n" +
+	"\x10\x01\x1a\x10recipients.write\x90\x02\x02\x12y\n" +
+	"\x0eListRecipients\x12#.residency.v1.ListRecipientsRequest\x1a$.residency.v1.ListRecipientsResponse\"\x1c\xca\xf3\x18\x15\b\n" +
+	"\x10\x01\x1a\x0frecipients.read\x90\x02\x01\x12}\n" +
+	"\x0fRevokeRecipient\x12$.residency.v1.RevokeRecipientRequest\x1a%.residency.v1.RevokeRecipientResponse\"\x1d\xca\xf3\x18\x16\b\n" +
+	"\x10\x01\x1a\x10recipients.write\x90\x02\x02\x12o\n" +
 	"\n" +
-	"GiveNotice\x12\x1f.residency.v1.GiveNoticeRequest\x1a .residency.v1.GiveNoticeResponse\"\x1b\xca\xf3\x18\x17\b\n" +
-	"\x10\x01\x1a\x11disclosures.write\x12{\n" +
-	"\x0fRecordObjection\x12$.residency.v1.RecordObjectionRequest\x1a%.residency.v1.RecordObjectionResponse\"\x1b\xca\xf3\x18\x17\b\n" +
-	"\x10\x01\x1a\x11disclosures.write\x12u\n" +
-	"\rLiftObjection\x12\".residency.v1.LiftObjectionRequest\x1a#.residency.v1.LiftObjectionResponse\"\x1b\xca\xf3\x18\x17\b\n" +
-	"\x10\x01\x1a\x11disclosures.write\x12y\n" +
-	"\x10RecordLegalOrder\x12%.residency.v1.RecordLegalOrderRequest\x1a&.residency.v1.RecordLegalOrderResponse\"\x16\xca\xf3\x18\x12\b\n" +
-	"\x10\x01\x1a\forders.write\x12o\n" +
-	"\rGetLegalOrder\x12\".residency.v1.GetLegalOrderRequest\x1a#.residency.v1.GetLegalOrderResponse\"\x15\xca\xf3\x18\x11\b\n" +
-	"\x10\x01\x1a\vorders.read\x12~\n" +
-	"\x11ApproveLegalOrder\x12&.residency.v1.ApproveLegalOrderRequest\x1a'.residency.v1.ApproveLegalOrderResponse\"\x18\xca\xf3\x18\x14\b\n" +
-	"\x10\x01\x1a\x0eorders.approve\x12{\n" +
-	"\x10RejectLegalOrder\x12%.residency.v1.RejectLegalOrderRequest\x1a&.residency.v1.RejectLegalOrderResponse\"\x18\xca\xf3\x18\x14\b\n" +
-	"\x10\x01\x1a\x0eorders.approve\x12y\n" +
-	"\x10RevokeLegalOrder\x12%.residency.v1.RevokeLegalOrderRequest\x1a&.residency.v1.RevokeLegalOrderResponse\"\x16\xca\xf3\x18\x12\b\n" +
-	"\x10\x01\x1a\forders.write\x12u\n" +
-	"\x0fListLegalOrders\x12$.residency.v1.ListLegalOrdersRequest\x1a%.residency.v1.ListLegalOrdersResponse\"\x15\xca\xf3\x18\x11\b\n" +
-	"\x10\x01\x1a\vorders.read\x12\x88\x01\n" +
-	"\x15RecordInformalRequest\x12*.residency.v1.RecordInformalRequestRequest\x1a+.residency.v1.RecordInformalRequestResponse\"\x16\xca\xf3\x18\x12\b\n" +
-	"\x10\x01\x1a\forders.write\x12\x8d\x01\n" +
-	"\x16ApproveInformalRequest\x12+.residency.v1.ApproveInformalRequestRequest\x1a,.residency.v1.ApproveInformalRequestResponse\"\x18\xca\xf3\x18\x14\b\n" +
-	"\x10\x01\x1a\x0eorders.approve\x12o\n" +
-	"\rOpenAbuseCase\x12\".residency.v1.OpenAbuseCaseRequest\x1a#.residency.v1.OpenAbuseCaseResponse\"\x15\xca\xf3\x18\x11\b\n" +
-	"\x10\x01\x1a\vcases.write\x12z\n" +
-	"\x10ApproveAbuseCase\x12%.residency.v1.ApproveAbuseCaseRequest\x1a&.residency.v1.ApproveAbuseCaseResponse\"\x17\xca\xf3\x18\x13\b\n" +
-	"\x10\x01\x1a\rcases.approve\x12r\n" +
-	"\x0eCloseAbuseCase\x12#.residency.v1.CloseAbuseCaseRequest\x1a$.residency.v1.CloseAbuseCaseResponse\"\x15\xca\xf3\x18\x11\b\n" +
-	"\x10\x01\x1a\vcases.write\x12q\n" +
-	"\x0eListAbuseCases\x12#.residency.v1.ListAbuseCasesRequest\x1a$.residency.v1.ListAbuseCasesResponse\"\x14\xca\xf3\x18\x10\b\n" +
+	"GiveNotice\x12\x1f.residency.v1.GiveNoticeRequest\x1a .residency.v1.GiveNoticeResponse\"\x1e\xca\xf3\x18\x17\b\n" +
+	"\x10\x01\x1a\x11disclosures.write\x90\x02\x02\x12~\n" +
+	"\x0fRecordObjection\x12$.residency.v1.RecordObjectionRequest\x1a%.residency.v1.RecordObjectionResponse\"\x1e\xca\xf3\x18\x17\b\n" +
+	"\x10\x01\x1a\x11disclosures.write\x90\x02\x02\x12x\n" +
+	"\rLiftObjection\x12\".residency.v1.LiftObjectionRequest\x1a#.residency.v1.LiftObjectionResponse\"\x1e\xca\xf3\x18\x17\b\n" +
+	"\x10\x01\x1a\x11disclosures.write\x90\x02\x02\x12|\n" +
+	"\x10RecordLegalOrder\x12%.residency.v1.RecordLegalOrderRequest\x1a&.residency.v1.RecordLegalOrderResponse\"\x19\xca\xf3\x18\x12\b\n" +
+	"\x10\x01\x1a\forders.write\x90\x02\x02\x12r\n" +
+	"\rGetLegalOrder\x12\".residency.v1.GetLegalOrderRequest\x1a#.residency.v1.GetLegalOrderResponse\"\x18\xca\xf3\x18\x11\b\n" +
+	"\x10\x01\x1a\vorders.read\x90\x02\x01\x12\x81\x01\n" +
+	"\x11ApproveLegalOrder\x12&.residency.v1.ApproveLegalOrderRequest\x1a'.residency.v1.ApproveLegalOrderResponse\"\x1b\xca\xf3\x18\x14\b\n" +
+	"\x10\x01\x1a\x0eorders.approve\x90\x02\x02\x12~\n" +
+	"\x10RejectLegalOrder\x12%.residency.v1.RejectLegalOrderRequest\x1a&.residency.v1.RejectLegalOrderResponse\"\x1b\xca\xf3\x18\x14\b\n" +
+	"\x10\x01\x1a\x0eorders.approve\x90\x02\x02\x12|\n" +
+	"\x10RevokeLegalOrder\x12%.residency.v1.RevokeLegalOrderRequest\x1a&.residency.v1.RevokeLegalOrderResponse\"\x19\xca\xf3\x18\x12\b\n" +
+	"\x10\x01\x1a\forders.write\x90\x02\x02\x12x\n" +
+	"\x0fListLegalOrders\x12$.residency.v1.ListLegalOrdersRequest\x1a%.residency.v1.ListLegalOrdersResponse\"\x18\xca\xf3\x18\x11\b\n" +
+	"\x10\x01\x1a\vorders.read\x90\x02\x01\x12\x8b\x01\n" +
+	"\x15RecordInformalRequest\x12*.residency.v1.RecordInformalRequestRequest\x1a+.residency.v1.RecordInformalRequestResponse\"\x19\xca\xf3\x18\x12\b\n" +
+	"\x10\x01\x1a\forders.write\x90\x02\x02\x12\x90\x01\n" +
+	"\x16ApproveInformalRequest\x12+.residency.v1.ApproveInformalRequestRequest\x1a,.residency.v1.ApproveInformalRequestResponse\"\x1b\xca\xf3\x18\x14\b\n" +
+	"\x10\x01\x1a\x0eorders.approve\x90\x02\x02\x12r\n" +
+	"\rOpenAbuseCase\x12\".residency.v1.OpenAbuseCaseRequest\x1a#.residency.v1.OpenAbuseCaseResponse\"\x18\xca\xf3\x18\x11\b\n" +
+	"\x10\x01\x1a\vcases.write\x90\x02\x02\x12}\n" +
+	"\x10ApproveAbuseCase\x12%.residency.v1.ApproveAbuseCaseRequest\x1a&.residency.v1.ApproveAbuseCaseResponse\"\x1a\xca\xf3\x18\x13\b\n" +
+	"\x10\x01\x1a\rcases.approve\x90\x02\x02\x12u\n" +
+	"\x0eCloseAbuseCase\x12#.residency.v1.CloseAbuseCaseRequest\x1a$.residency.v1.CloseAbuseCaseResponse\"\x18\xca\xf3\x18\x11\b\n" +
+	"\x10\x01\x1a\vcases.write\x90\x02\x02\x12t\n" +
+	"\x0eListAbuseCases\x12#.residency.v1.ListAbuseCasesRequest\x1a$.residency.v1.ListAbuseCasesResponse\"\x17\xca\xf3\x18\x10\b\n" +
 	"\x10\x01\x1a\n" +
-	"cases.read\x12h\n" +
-	"\bDisclose\x12\x1d.residency.v1.DiscloseRequest\x1a\x1e.residency.v1.DiscloseResponse\"\x1b\xca\xf3\x18\x17\b\x04\x10\x01\x1a\x11disclosures.write0\x01\x12z\n" +
-	"\x0fListDisclosures\x12$.residency.v1.ListDisclosuresRequest\x1a%.residency.v1.ListDisclosuresResponse\"\x1a\xca\xf3\x18\x16\b\n" +
-	"\x10\x01\x1a\x10disclosures.readB\xc8\x01\n" +
+	"cases.read\x90\x02\x01\x12h\n" +
+	"\bDisclose\x12\x1d.residency.v1.DiscloseRequest\x1a\x1e.residency.v1.DiscloseResponse\"\x1b\xca\xf3\x18\x17\b\x04\x10\x01\x1a\x11disclosures.write0\x01\x12}\n" +
+	"\x0fListDisclosures\x12$.residency.v1.ListDisclosuresRequest\x1a%.residency.v1.ListDisclosuresResponse\"\x1d\xca\xf3\x18\x16\b\n" +
+	"\x10\x01\x1a\x10disclosures.read\x90\x02\x01B\xc8\x01\n" +
 	"\x19dev.domicile.residency.v1B\x16DisclosureServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (

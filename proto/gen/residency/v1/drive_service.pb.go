@@ -30,9 +30,9 @@ type TransferDirection int32
 const (
 	// Not stated.
 	TransferDirection_TRANSFER_DIRECTION_UNSPECIFIED TransferDirection = 0
-	// Onto the drive.
+	// Onto the drive; of other data, to where it is held.
 	TransferDirection_TRANSFER_DIRECTION_WRITE TransferDirection = 1
-	// From the drive.
+	// From the drive; of other data, from where it is held.
 	TransferDirection_TRANSFER_DIRECTION_READ TransferDirection = 2
 )
 
@@ -2199,23 +2199,23 @@ const file_residency_v1_drive_service_proto_rawDesc = "" +
 	"\x11TransferDirection\x12\"\n" +
 	"\x1eTRANSFER_DIRECTION_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18TRANSFER_DIRECTION_WRITE\x10\x01\x12\x1b\n" +
-	"\x17TRANSFER_DIRECTION_READ\x10\x022\xb6\v\n" +
-	"\fDriveService\x12j\n" +
-	"\vCreateDrive\x12 .residency.v1.CreateDriveRequest\x1a!.residency.v1.CreateDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x12`\n" +
-	"\bGetDrive\x12\x1d.residency.v1.GetDriveRequest\x1a\x1e.residency.v1.GetDriveResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x12f\n" +
+	"\x17TRANSFER_DIRECTION_READ\x10\x022\xdd\v\n" +
+	"\fDriveService\x12m\n" +
+	"\vCreateDrive\x12 .residency.v1.CreateDriveRequest\x1a!.residency.v1.CreateDriveResponse\"\x19\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x90\x02\x02\x12c\n" +
+	"\bGetDrive\x12\x1d.residency.v1.GetDriveRequest\x1a\x1e.residency.v1.GetDriveResponse\"\x18\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x90\x02\x01\x12i\n" +
 	"\n" +
-	"ListDrives\x12\x1f.residency.v1.ListDrivesRequest\x1a .residency.v1.ListDrivesResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x12i\n" +
+	"ListDrives\x12\x1f.residency.v1.ListDrivesRequest\x1a .residency.v1.ListDrivesResponse\"\x18\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x90\x02\x01\x12l\n" +
 	"\n" +
-	"WriteDrive\x12\x1f.residency.v1.WriteDriveRequest\x1a .residency.v1.WriteDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x02\x1a\fdrives.write(\x01\x12e\n" +
-	"\tReadDrive\x12\x1e.residency.v1.ReadDriveRequest\x1a\x1f.residency.v1.ReadDriveResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x02\x1a\vdrives.read0\x01\x12j\n" +
-	"\vDeleteDrive\x12 .residency.v1.DeleteDriveRequest\x1a!.residency.v1.DeleteDriveResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x02\x1a\fdrives.write\x12q\n" +
-	"\fInspectDrive\x12!.residency.v1.InspectDriveRequest\x1a\".residency.v1.InspectDriveResponse\"\x18\xca\xf3\x18\x14\b\x05\x10\x02\x1a\x0edrives.inspect0\x01\x12p\n" +
-	"\rRestrictDrive\x12\".residency.v1.RestrictDriveRequest\x1a#.residency.v1.RestrictDriveResponse\"\x16\xca\xf3\x18\x12\b\a\x10\x02\x1a\fdrives.write\x12\x85\x01\n" +
-	"\x14LiftDriveRestriction\x12).residency.v1.LiftDriveRestrictionRequest\x1a*.residency.v1.LiftDriveRestrictionResponse\"\x16\xca\xf3\x18\x12\b\a\x10\x02\x1a\fdrives.write\x12p\n" +
-	"\rSnapshotDrive\x12\".residency.v1.SnapshotDriveRequest\x1a#.residency.v1.SnapshotDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x12o\n" +
-	"\rListSnapshots\x12\".residency.v1.ListSnapshotsRequest\x1a#.residency.v1.ListSnapshotsResponse\"\x15\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x12m\n" +
-	"\fRestoreDrive\x12!.residency.v1.RestoreDriveRequest\x1a\".residency.v1.RestoreDriveResponse\"\x16\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x12s\n" +
-	"\x0eDeleteSnapshot\x12#.residency.v1.DeleteSnapshotRequest\x1a$.residency.v1.DeleteSnapshotResponse\"\x16\xca\xf3\x18\x12\b\b\x10\x02\x1a\fdrives.writeB\xc3\x01\n" +
+	"WriteDrive\x12\x1f.residency.v1.WriteDriveRequest\x1a .residency.v1.WriteDriveResponse\"\x19\xca\xf3\x18\x12\b\x01\x10\x02\x1a\fdrives.write\x90\x02\x02(\x01\x12h\n" +
+	"\tReadDrive\x12\x1e.residency.v1.ReadDriveRequest\x1a\x1f.residency.v1.ReadDriveResponse\"\x18\xca\xf3\x18\x11\b\x02\x10\x02\x1a\vdrives.read\x90\x02\x010\x01\x12m\n" +
+	"\vDeleteDrive\x12 .residency.v1.DeleteDriveRequest\x1a!.residency.v1.DeleteDriveResponse\"\x19\xca\xf3\x18\x12\b\b\x10\x02\x1a\fdrives.write\x90\x02\x02\x12t\n" +
+	"\fInspectDrive\x12!.residency.v1.InspectDriveRequest\x1a\".residency.v1.InspectDriveResponse\"\x1b\xca\xf3\x18\x14\b\x05\x10\x02\x1a\x0edrives.inspect\x90\x02\x010\x01\x12s\n" +
+	"\rRestrictDrive\x12\".residency.v1.RestrictDriveRequest\x1a#.residency.v1.RestrictDriveResponse\"\x19\xca\xf3\x18\x12\b\a\x10\x02\x1a\fdrives.write\x90\x02\x02\x12\x88\x01\n" +
+	"\x14LiftDriveRestriction\x12).residency.v1.LiftDriveRestrictionRequest\x1a*.residency.v1.LiftDriveRestrictionResponse\"\x19\xca\xf3\x18\x12\b\a\x10\x02\x1a\fdrives.write\x90\x02\x02\x12s\n" +
+	"\rSnapshotDrive\x12\".residency.v1.SnapshotDriveRequest\x1a#.residency.v1.SnapshotDriveResponse\"\x19\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x90\x02\x02\x12r\n" +
+	"\rListSnapshots\x12\".residency.v1.ListSnapshotsRequest\x1a#.residency.v1.ListSnapshotsResponse\"\x18\xca\xf3\x18\x11\b\x02\x10\x03\x1a\vdrives.read\x90\x02\x01\x12p\n" +
+	"\fRestoreDrive\x12!.residency.v1.RestoreDriveRequest\x1a\".residency.v1.RestoreDriveResponse\"\x19\xca\xf3\x18\x12\b\x01\x10\x03\x1a\fdrives.write\x90\x02\x02\x12v\n" +
+	"\x0eDeleteSnapshot\x12#.residency.v1.DeleteSnapshotRequest\x1a$.residency.v1.DeleteSnapshotResponse\"\x19\xca\xf3\x18\x12\b\b\x10\x02\x1a\fdrives.write\x90\x02\x02B\xc3\x01\n" +
 	"\x19dev.domicile.residency.v1B\x11DriveServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (

@@ -360,13 +360,13 @@ const file_residency_v1_gateway_service_proto_rawDesc = "" +
 	"\x0epolicy_version\x18\x06 \x01(\tR\rpolicyVersion\x12#\n" +
 	"\rpolicy_digest\x18\a \x01(\tR\fpolicyDigest\"K\n" +
 	"\x13ListRegionsResponse\x124\n" +
-	"\aregions\x18\x01 \x03(\v2\x1a.residency.v1.RegionStatusR\aregions2\xe5\x01\n" +
-	"\x0eGatewayService\x12g\n" +
+	"\aregions\x18\x01 \x03(\v2\x1a.residency.v1.RegionStatusR\aregions2\xeb\x01\n" +
+	"\x0eGatewayService\x12j\n" +
 	"\n" +
-	"GetGateway\x12\x1f.residency.v1.GetGatewayRequest\x1a .residency.v1.GetGatewayResponse\"\x16\xca\xf3\x18\x12\b\n" +
-	"\x10\x03\x1a\fgateway.read\x12j\n" +
-	"\vListRegions\x12 .residency.v1.ListRegionsRequest\x1a!.residency.v1.ListRegionsResponse\"\x16\xca\xf3\x18\x12\b\n" +
-	"\x10\x03\x1a\fgateway.readB\xc5\x01\n" +
+	"GetGateway\x12\x1f.residency.v1.GetGatewayRequest\x1a .residency.v1.GetGatewayResponse\"\x19\xca\xf3\x18\x12\b\n" +
+	"\x10\x03\x1a\fgateway.read\x90\x02\x01\x12m\n" +
+	"\vListRegions\x12 .residency.v1.ListRegionsRequest\x1a!.residency.v1.ListRegionsResponse\"\x19\xca\xf3\x18\x12\b\n" +
+	"\x10\x03\x1a\fgateway.read\x90\x02\x01B\xc5\x01\n" +
 	"\x19dev.domicile.residency.v1B\x13GatewayServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (

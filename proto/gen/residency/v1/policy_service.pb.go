@@ -1209,16 +1209,16 @@ const file_residency_v1_policy_service_proto_rawDesc = "" +
 	"\x1cCHANGE_DIRECTION_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17CHANGE_DIRECTION_LOOSER\x10\x01\x12\x1d\n" +
 	"\x19CHANGE_DIRECTION_STRICTER\x10\x02\x12\x1a\n" +
-	"\x16CHANGE_DIRECTION_OTHER\x10\x032\xc0\x03\n" +
-	"\rPolicyService\x12n\n" +
-	"\fListPolicies\x12!.residency.v1.ListPoliciesRequest\x1a\".residency.v1.ListPoliciesResponse\"\x17\xca\xf3\x18\x13\b\n" +
-	"\x10\x03\x1a\rpolicies.read\x12e\n" +
-	"\tGetPolicy\x12\x1e.residency.v1.GetPolicyRequest\x1a\x1f.residency.v1.GetPolicyResponse\"\x17\xca\xf3\x18\x13\b\n" +
-	"\x10\x03\x1a\rpolicies.read\x12_\n" +
-	"\aExplain\x12\x1c.residency.v1.ExplainRequest\x1a\x1d.residency.v1.ExplainResponse\"\x17\xca\xf3\x18\x13\b\n" +
-	"\x10\x03\x1a\rpolicies.read\x12w\n" +
-	"\x0fComparePolicies\x12$.residency.v1.ComparePoliciesRequest\x1a%.residency.v1.ComparePoliciesResponse\"\x17\xca\xf3\x18\x13\b\n" +
-	"\x10\x03\x1a\rpolicies.readB\xc4\x01\n" +
+	"\x16CHANGE_DIRECTION_OTHER\x10\x032\xcc\x03\n" +
+	"\rPolicyService\x12q\n" +
+	"\fListPolicies\x12!.residency.v1.ListPoliciesRequest\x1a\".residency.v1.ListPoliciesResponse\"\x1a\xca\xf3\x18\x13\b\n" +
+	"\x10\x03\x1a\rpolicies.read\x90\x02\x01\x12h\n" +
+	"\tGetPolicy\x12\x1e.residency.v1.GetPolicyRequest\x1a\x1f.residency.v1.GetPolicyResponse\"\x1a\xca\xf3\x18\x13\b\n" +
+	"\x10\x03\x1a\rpolicies.read\x90\x02\x01\x12b\n" +
+	"\aExplain\x12\x1c.residency.v1.ExplainRequest\x1a\x1d.residency.v1.ExplainResponse\"\x1a\xca\xf3\x18\x13\b\n" +
+	"\x10\x03\x1a\rpolicies.read\x90\x02\x01\x12z\n" +
+	"\x0fComparePolicies\x12$.residency.v1.ComparePoliciesRequest\x1a%.residency.v1.ComparePoliciesResponse\"\x1a\xca\xf3\x18\x13\b\n" +
+	"\x10\x03\x1a\rpolicies.read\x90\x02\x01B\xc4\x01\n" +
 	"\x19dev.domicile.residency.v1B\x12PolicyServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (

@@ -2280,21 +2280,21 @@ const file_residency_v1_record_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"G\n" +
 	"\x14EraseSubjectResponse\x12/\n" +
-	"\aerasure\x18\x01 \x01(\v2\x15.residency.v1.ErasureR\aerasure2\xe5\v\n" +
-	"\rRecordService\x12e\n" +
-	"\tPutRecord\x12\x1e.residency.v1.PutRecordRequest\x1a\x1f.residency.v1.PutRecordResponse\"\x17\xca\xf3\x18\x13\b\x01\x10\x01\x1a\rrecords.write\x12d\n" +
-	"\tGetRecord\x12\x1e.residency.v1.GetRecordRequest\x1a\x1f.residency.v1.GetRecordResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x12j\n" +
-	"\vListRecords\x12 .residency.v1.ListRecordsRequest\x1a!.residency.v1.ListRecordsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x12m\n" +
-	"\fListSubjects\x12!.residency.v1.ListSubjectsRequest\x1a\".residency.v1.ListSubjectsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x12j\n" +
-	"\vFindRecords\x12 .residency.v1.FindRecordsRequest\x1a!.residency.v1.FindRecordsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x12n\n" +
-	"\fDeleteRecord\x12!.residency.v1.DeleteRecordRequest\x1a\".residency.v1.DeleteRecordResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.write\x12z\n" +
-	"\x0fRestrictSubject\x12$.residency.v1.RestrictSubjectRequest\x1a%.residency.v1.RestrictSubjectResponse\"\x1a\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x12z\n" +
-	"\x0fLiftRestriction\x12$.residency.v1.LiftRestrictionRequest\x1a%.residency.v1.LiftRestrictionResponse\"\x1a\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x12\x83\x01\n" +
-	"\x12ObjectToCollection\x12'.residency.v1.ObjectToCollectionRequest\x1a(.residency.v1.ObjectToCollectionResponse\"\x1a\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x12\x80\x01\n" +
-	"\x11WithdrawObjection\x12&.residency.v1.WithdrawObjectionRequest\x1a'.residency.v1.WithdrawObjectionResponse\"\x1a\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x12k\n" +
-	"\vReportChild\x12 .residency.v1.ReportChildRequest\x1a!.residency.v1.ReportChildResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.erase\x12r\n" +
-	"\rExportSubject\x12\".residency.v1.ExportSubjectRequest\x1a#.residency.v1.ExportSubjectResponse\"\x16\xca\xf3\x18\x12\b\t\x10\x01\x1a\frecords.read0\x01\x12n\n" +
-	"\fEraseSubject\x12!.residency.v1.EraseSubjectRequest\x1a\".residency.v1.EraseSubjectResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.eraseB\xc4\x01\n" +
+	"\aerasure\x18\x01 \x01(\v2\x15.residency.v1.ErasureR\aerasure2\x8c\f\n" +
+	"\rRecordService\x12h\n" +
+	"\tPutRecord\x12\x1e.residency.v1.PutRecordRequest\x1a\x1f.residency.v1.PutRecordResponse\"\x1a\xca\xf3\x18\x13\b\x01\x10\x01\x1a\rrecords.write\x90\x02\x02\x12g\n" +
+	"\tGetRecord\x12\x1e.residency.v1.GetRecordRequest\x1a\x1f.residency.v1.GetRecordResponse\"\x19\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x90\x02\x01\x12m\n" +
+	"\vListRecords\x12 .residency.v1.ListRecordsRequest\x1a!.residency.v1.ListRecordsResponse\"\x19\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x90\x02\x01\x12p\n" +
+	"\fListSubjects\x12!.residency.v1.ListSubjectsRequest\x1a\".residency.v1.ListSubjectsResponse\"\x19\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x90\x02\x01\x12m\n" +
+	"\vFindRecords\x12 .residency.v1.FindRecordsRequest\x1a!.residency.v1.FindRecordsResponse\"\x19\xca\xf3\x18\x12\b\x02\x10\x01\x1a\frecords.read\x90\x02\x01\x12q\n" +
+	"\fDeleteRecord\x12!.residency.v1.DeleteRecordRequest\x1a\".residency.v1.DeleteRecordResponse\"\x1a\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.write\x90\x02\x02\x12}\n" +
+	"\x0fRestrictSubject\x12$.residency.v1.RestrictSubjectRequest\x1a%.residency.v1.RestrictSubjectResponse\"\x1d\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x90\x02\x02\x12}\n" +
+	"\x0fLiftRestriction\x12$.residency.v1.LiftRestrictionRequest\x1a%.residency.v1.LiftRestrictionResponse\"\x1d\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x90\x02\x02\x12\x86\x01\n" +
+	"\x12ObjectToCollection\x12'.residency.v1.ObjectToCollectionRequest\x1a(.residency.v1.ObjectToCollectionResponse\"\x1d\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x90\x02\x02\x12\x83\x01\n" +
+	"\x11WithdrawObjection\x12&.residency.v1.WithdrawObjectionRequest\x1a'.residency.v1.WithdrawObjectionResponse\"\x1d\xca\xf3\x18\x16\b\a\x10\x01\x1a\x10records.restrict\x90\x02\x02\x12n\n" +
+	"\vReportChild\x12 .residency.v1.ReportChildRequest\x1a!.residency.v1.ReportChildResponse\"\x1a\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.erase\x90\x02\x02\x12u\n" +
+	"\rExportSubject\x12\".residency.v1.ExportSubjectRequest\x1a#.residency.v1.ExportSubjectResponse\"\x19\xca\xf3\x18\x12\b\t\x10\x01\x1a\frecords.read\x90\x02\x010\x01\x12q\n" +
+	"\fEraseSubject\x12!.residency.v1.EraseSubjectRequest\x1a\".residency.v1.EraseSubjectResponse\"\x1a\xca\xf3\x18\x13\b\b\x10\x01\x1a\rrecords.erase\x90\x02\x02B\xc4\x01\n" +
 	"\x19dev.domicile.residency.v1B\x12RecordServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (

@@ -1449,18 +1449,18 @@ const file_residency_v1_tenant_service_proto_rawDesc = "" +
 	"\x19ERASURE_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERASURE_STATE_PENDING\x10\x01\x12\x1a\n" +
 	"\x16ERASURE_STATE_SWEEPING\x10\x02\x12\x16\n" +
-	"\x12ERASURE_STATE_DONE\x10\x032\x80\a\n" +
-	"\rTenantService\x12t\n" +
-	"\x0eRegisterTenant\x12#.residency.v1.RegisterTenantRequest\x1a$.residency.v1.RegisterTenantResponse\"\x17\xca\xf3\x18\x13\b\x01\x10\x03\x1a\rtenants.write\x12d\n" +
-	"\tGetTenant\x12\x1e.residency.v1.GetTenantRequest\x1a\x1f.residency.v1.GetTenantResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x03\x1a\ftenants.read\x12j\n" +
-	"\vListTenants\x12 .residency.v1.ListTenantsRequest\x1a!.residency.v1.ListTenantsResponse\"\x16\xca\xf3\x18\x12\b\x02\x10\x03\x1a\ftenants.read\x12n\n" +
-	"\fUpdateTenant\x12!.residency.v1.UpdateTenantRequest\x1a\".residency.v1.UpdateTenantResponse\"\x17\xca\xf3\x18\x13\b\x01\x10\x03\x1a\rtenants.write\x12q\n" +
-	"\rSuspendTenant\x12\".residency.v1.SuspendTenantRequest\x1a#.residency.v1.SuspendTenantResponse\"\x17\xca\xf3\x18\x13\b\a\x10\x03\x1a\rtenants.write\x12n\n" +
-	"\fResumeTenant\x12!.residency.v1.ResumeTenantRequest\x1a\".residency.v1.ResumeTenantResponse\"\x17\xca\xf3\x18\x13\b\a\x10\x03\x1a\rtenants.write\x12k\n" +
-	"\vEraseTenant\x12 .residency.v1.EraseTenantRequest\x1a!.residency.v1.EraseTenantResponse\"\x17\xca\xf3\x18\x13\b\b\x10\x01\x1a\rtenants.erase\x12g\n" +
+	"\x12ERASURE_STATE_DONE\x10\x032\x98\a\n" +
+	"\rTenantService\x12w\n" +
+	"\x0eRegisterTenant\x12#.residency.v1.RegisterTenantRequest\x1a$.residency.v1.RegisterTenantResponse\"\x1a\xca\xf3\x18\x13\b\x01\x10\x03\x1a\rtenants.write\x90\x02\x02\x12g\n" +
+	"\tGetTenant\x12\x1e.residency.v1.GetTenantRequest\x1a\x1f.residency.v1.GetTenantResponse\"\x19\xca\xf3\x18\x12\b\x02\x10\x03\x1a\ftenants.read\x90\x02\x01\x12m\n" +
+	"\vListTenants\x12 .residency.v1.ListTenantsRequest\x1a!.residency.v1.ListTenantsResponse\"\x19\xca\xf3\x18\x12\b\x02\x10\x03\x1a\ftenants.read\x90\x02\x01\x12q\n" +
+	"\fUpdateTenant\x12!.residency.v1.UpdateTenantRequest\x1a\".residency.v1.UpdateTenantResponse\"\x1a\xca\xf3\x18\x13\b\x01\x10\x03\x1a\rtenants.write\x90\x02\x02\x12t\n" +
+	"\rSuspendTenant\x12\".residency.v1.SuspendTenantRequest\x1a#.residency.v1.SuspendTenantResponse\"\x1a\xca\xf3\x18\x13\b\a\x10\x03\x1a\rtenants.write\x90\x02\x02\x12q\n" +
+	"\fResumeTenant\x12!.residency.v1.ResumeTenantRequest\x1a\".residency.v1.ResumeTenantResponse\"\x1a\xca\xf3\x18\x13\b\a\x10\x03\x1a\rtenants.write\x90\x02\x02\x12n\n" +
+	"\vEraseTenant\x12 .residency.v1.EraseTenantRequest\x1a!.residency.v1.EraseTenantResponse\"\x1a\xca\xf3\x18\x13\b\b\x10\x01\x1a\rtenants.erase\x90\x02\x02\x12j\n" +
 	"\n" +
-	"GetErasure\x12\x1f.residency.v1.GetErasureRequest\x1a .residency.v1.GetErasureResponse\"\x16\xca\xf3\x18\x12\b\n" +
-	"\x10\x03\x1a\ftenants.readB\xc4\x01\n" +
+	"GetErasure\x12\x1f.residency.v1.GetErasureRequest\x1a .residency.v1.GetErasureResponse\"\x19\xca\xf3\x18\x12\b\n" +
+	"\x10\x03\x1a\ftenants.read\x90\x02\x01B\xc4\x01\n" +
 	"\x19dev.domicile.residency.v1B\x12TenantServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (

@@ -209,9 +209,9 @@ const file_residency_v1_transfer_service_proto_rawDesc = "" +
 	"\apurpose\x18\x06 \x01(\x0e2\x15.residency.v1.PurposeB\f\xbaH\x05\x82\x01\x02\x10\x01\xd0\xf3\x18\x03R\apurposeB\b\n" +
 	"\x06object\"K\n" +
 	"\x15CheckTransferResponse\x122\n" +
-	"\bdecision\x18\x01 \x01(\v2\x16.residency.v1.DecisionR\bdecision2\x85\x01\n" +
-	"\x0fTransferService\x12r\n" +
-	"\rCheckTransfer\x12\".residency.v1.CheckTransferRequest\x1a#.residency.v1.CheckTransferResponse\"\x18\xca\xf3\x18\x14\b\x03\x10\x01\x1a\x0etransfers.readB\xc6\x01\n" +
+	"\bdecision\x18\x01 \x01(\v2\x16.residency.v1.DecisionR\bdecision2\x88\x01\n" +
+	"\x0fTransferService\x12u\n" +
+	"\rCheckTransfer\x12\".residency.v1.CheckTransferRequest\x1a#.residency.v1.CheckTransferResponse\"\x1b\xca\xf3\x18\x14\b\x03\x10\x01\x1a\x0etransfers.read\x90\x02\x01B\xc6\x01\n" +
 	"\x19dev.domicile.residency.v1B\x14TransferServiceProtoP\x01ZGgithub.com/domicile-project/domicile/proto/gen/residency/v1;residencyv1\xaa\x02\x15Domicile.Residency.V1\xca\x02\x15Domicile\\Residency\\V1\xea\x02\x17Domicile::Residency::V1b\x06proto3"
 
 var (
