@@ -228,6 +228,24 @@ func decode(b []byte) (Entry, error) {
 	return e, r.err
 }
 
+// ParseVolume reads of an entry what its volume is counted from and whom it is counted for: time, phase, caller, tenant,
+// outcome, action, class, result, bytes and end. All other fields stay empty, and what they hold is not looked at: it is
+// for entries whose form was seen to when they were made, a few times cheaper than Parse. Errors wrap ErrMalformed.
+func ParseVolume(b []byte) (Entry, error) {
+	var e Entry
+	r := reader{d: tlv.NewDecoder(b, entryVersion)}
+	for r.d.Next() && r.err == nil {
+		switch r.d.Tag {
+		case tagTime, tagPhase, tagCaller, tagTenant, tagAllow, tagAction, tagDataClass, tagResult, tagBytes, tagEnd:
+			r.field(&e)
+		}
+	}
+	if err := errors.Join(r.d.Err(), r.err); err != nil {
+		return Entry{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return e, nil
+}
+
 // reader reads one entry's fields and keeps the first thing wrong with them.
 type reader struct {
 	d   *tlv.Decoder
