@@ -98,18 +98,23 @@ func (k *DriveKeys) OpenSegment(p Permit, dst []byte, chunk string, index uint32
 	if err != nil {
 		return nil, err
 	}
+	return k.openSegment(op, keys, dst, index, sealed)
+}
+
+// openSegment opens a segment under its chunk's keys.
+func (k *DriveKeys) openSegment(op string, keys *chunkKeys, dst []byte, index uint32, sealed []byte) ([]byte, error) {
 	if len(sealed) < SegmentOverhead || len(sealed) > SegmentOverhead+SegmentSize || sealed[0] != segmentFormat {
 		return nil, broken(op, errSealed)
 	}
 	ad, between := bindings.Get().(*[]byte), segments.Get().(*[SegmentSize + gcmOverhead]byte)
 	defer segments.Put(between)
 	defer bindings.Put(ad)
-	k.bind(ad, formSegmentOuter, chunk, index)
+	k.bind(ad, formSegmentOuter, keys.name, index)
 	once, err := keys.outer.Open(between[:0], nil, sealed[1:], *ad)
 	if err != nil {
 		return nil, broken(op, errSealed)
 	}
-	k.bind(ad, formSegmentInner, chunk, index)
+	k.bind(ad, formSegmentInner, keys.name, index)
 	out, err := keys.inner.Open(dst, nil, once, *ad)
 	if err != nil {
 		return nil, broken(op, errSealed)
@@ -128,6 +133,11 @@ func (k *DriveKeys) admit(op string, p *Permit, chunk string) (*chunkKeys, error
 	if why := p.refuses(&k.tenant.tenant, residency.VirtualDriveData, k.drive, ""); why != "" {
 		return nil, misuse(op, why)
 	}
+	return k.chunk(op, chunk)
+}
+
+// chunk gives a chunk's keys.
+func (k *DriveKeys) chunk(op, chunk string) (*chunkKeys, error) {
 	if chunk == "" || len(chunk) > maxChunkName {
 		return nil, misuse(op, fmt.Sprintf("a chunk's name has 1 to %d bytes", maxChunkName))
 	}

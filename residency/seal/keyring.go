@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/domicile-project/domicile/residency"
 )
@@ -41,7 +42,8 @@ var _ Keyring = (*fileKeyring)(nil)
 // use that one.
 //
 // It refuses, naming the fix, a file that its group or others may read or write, one
-// of a wrong size or version, and one whose checksum is wrong. Whoever holds the file can open
+// of a wrong size or version, and one whose checksum is wrong. A file of root's may be readable
+// by its group, to a process that is not root: so systems that hand secrets to services mount them. Whoever holds the file can open
 // everything in the region's key store; whoever loses it has lost the region's data.
 func OpenFileKeyring(path string) (Keyring, error) {
 	raw, err := readRing(path)
@@ -70,7 +72,7 @@ func readRing(path string) ([]byte, error) {
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
-	case info.Mode().Perm()&0o077 != 0:
+	case !private(info.Mode().Perm(), ownerOf(info), os.Geteuid()):
 		return nil, fmt.Errorf("%s has mode %04o: others than its owner may use the roots; after making sure that nobody did, run: chmod 600 %s",
 			path, info.Mode().Perm(), path)
 	case info.Size() != int64(ringSize):
@@ -84,6 +86,20 @@ func readRing(path string) ([]byte, error) {
 		return nil, fmt.Errorf("making %s durable: %w", path, err)
 	}
 	return raw, nil
+}
+
+// private reports whether nobody but this process's user, and root, can use a file of this mode and owner.
+func private(mode fs.FileMode, owner, self int) bool {
+	const others, othersButGroupReading = 0o077, 0o037
+	return mode&others == 0 || owner == 0 && self != 0 && mode&othersButGroupReading == 0
+}
+
+// ownerOf is the user that a file belongs to, -1 when that cannot be told.
+func ownerOf(info fs.FileInfo) int {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(s.Uid)
+	}
+	return -1
 }
 
 // createRing writes a new file beside path, makes it durable and gives it the
