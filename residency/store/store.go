@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -21,6 +22,7 @@ var (
 	ErrNotFound    = errors.New("store: not found")
 	ErrExists      = errors.New("store: already exists")
 	ErrConflict    = errors.New("store: changed meanwhile")
+	ErrDeposed     = errors.New("store: another leads by now")
 	ErrUnavailable = errors.New("store: unavailable") // nothing was done, or it is not known whether it was
 	ErrCorrupt     = errors.New("store: stored bytes are damaged")
 	ErrClosed      = errors.New("store: closed")
@@ -66,6 +68,11 @@ const (
 	KindSnapshot    Kind = 21 // a drive's snapshot: ID = drive, snapshot
 	KindHold        Kind = 22 // a blob that a snapshot holds: ID = blob's digest, snapshot; value = chunk number
 	KindPolicy      Kind = 23 // a policy version that was in force: ID = version; in the zero tenant's partition
+	KindAnnounced   Kind = 24 // a policy version that is to come: ID = version, 0, digest; in the zero tenant's partition
+	KindLog         Kind = 25 // the audit log's tree: ID "" = how far it goes, with its tiles that are not full; in the zero tenant's partition
+	KindUsage       Kind = 26 // what a tenant moved: ID = its pseudonym in the log, day (4 bytes, big endian); ID "" = how far the log is counted; in the zero tenant's partition
+	KindWitnessed   Kind = 27 // what a witness knows of another region's log: ID = log; in the zero tenant's partition
+	KindForgotten   Kind = 28 // what a witness knew of a log that it was made to forget: ID = log, when (8 bytes, big endian); likewise
 )
 
 // Lock is a lock on one subject or drive, within a tenant.
@@ -74,12 +81,28 @@ type Lock struct {
 	Exclusive bool
 }
 
+// Row names a row of a tenant.
+type Row struct {
+	Kind Kind
+	ID   ID
+}
+
 // Scope is what a transaction locks. Locks are taken in the order tenant, then
 // objects sorted by Object, so two scopes never wait for each other in a circle.
 type Scope struct {
 	Tenant    Tenant
 	Exclusive bool   // the tenant itself; else shared
 	Objects   []Lock // at most 64; a duplicate takes the stronger mode
+
+	// Ahead are rows that fn will probably get, among those that the scope's locks keep from changing. A
+	// backend to which every Get is a round trip reads them together once it has the locks. Naming a row
+	// changes nothing else: fn may get others, and need not get these. At most 64.
+	Ahead []Row
+
+	// Epoch, unless it is 0, lets the transaction run only under that epoch of the cluster's
+	// leadership (Rows.Lead). Under another one Update and View return an error that wraps ErrDeposed
+	// without running fn. The leadership does not change until such a transaction has ended.
+	Epoch uint64
 }
 
 // Rows is a cluster's rows: the transactions of one tenant at a time.
@@ -108,9 +131,48 @@ type Rows interface {
 	// first, by the store's clock.
 	Due(ctx context.Context, limit int) ([]Task, error)
 
+	// Tenants calls yield with the tenants that have rows, in ascending order, those greater than
+	// after, until it returns false. The zero tenant, whose rows are the cluster's own, is never among
+	// them. One whose first row comes or whose last row goes meanwhile may be given or not. It takes
+	// no lock, and its cost is that of a look-up for each tenant, however many rows they have.
+	Tenants(ctx context.Context, after Tenant, yield func(Tenant) bool) error
+
+	// Lead makes holder the leader of the cluster's background work until ttl from now, by
+	// the store's clock, or keeps it so, and gives the epoch of its leadership, which is durable then. While the
+	// time of another has not run out nothing changes and the error wraps ErrConflict.
+	//
+	// The epoch begins at 1 and rises by 1 whenever the holder changes: a holder whose time has run out and whom
+	// nobody has followed keeps its epoch, also across restarts. A new holder waits for transactions that
+	// name the old epoch, until the context ends; the old holder's renewals wait for none.
+	// With a ttl of 0 a holder gives the leadership up at once, without ending its epoch; who does not
+	// hold it gives nothing up.
+	//
+	// holder is of 1 to 128 bytes of any value, and tells processes apart. An error that wraps ErrUnavailable
+	// leaves open whether it leads; asking again tells.
+	Lead(ctx context.Context, holder string, ttl time.Duration) (epoch uint64, err error)
+
+	// Purge takes off the cluster's disks what transactions deleted of some tenants' rows and of the agenda, if
+	// they ended before it was called: when it returns nil, no file that the engine keeps by itself holds a deleted row's
+	// name or value. It changes nothing that a transaction sees. It is for who has a tenant's key and reads the
+	// files, to whom rows' names say whom they were about. An error that wraps ErrUnavailable leaves open what is
+	// gone; calling it again goes on.
+	//
+	// It may be as expensive as writing all rows of the tenants anew. A backend on a server leaves its
+	// disks to that server's own upkeep, says what stays until then, and does nothing.
+	Purge(ctx context.Context, tenants []Tenant) error
+
 	// Now is the store's clock, which all expiry goes by. It never runs
 	// backwards within a process.
 	Now() time.Time
+}
+
+// CheckLead refuses what no backend's Lead takes: a holder without a name or of more than 128 bytes, and
+// a negative time.
+func CheckLead(holder string, ttl time.Duration) error {
+	if holder == "" || len(holder) > 128 || ttl < 0 {
+		return errors.New("store: a leader has a name of 1 to 128 bytes and a time that is not negative")
+	}
+	return nil
 }
 
 // Tx is a transaction. It is not safe for concurrent use and is dead once fn
@@ -146,8 +208,8 @@ type Tx interface {
 
 	// Append adds an entry to the cluster's audit outbox, atomically with the transaction's writes,
 	// and gives its place: places ascend in commit order, from 1, without a gap.
-	// build is called with the place, perhaps more than once, when the order is
-	// settled; no other method may be called from it. At most 8 entries per transaction.
+	// build gives the entry at a place, and depends on nothing else: it may be called more than once, and
+	// with other places too. No other method may be called from it. At most 8 entries per transaction.
 	//
 	// index, unless empty, makes the entry findable: the backend writes a row of
 	// KindDecision with that ID whose value is the places (8 bytes each, big
@@ -178,20 +240,57 @@ const (
 	TaskEraseSubject  TaskKind = 6 // delete an erased person's rows, some at a time: ID = subject; Value = erasure
 	TaskEraseTenant   TaskKind = 7 // delete an erased tenant's rows and blobs, some at a time: ID ""; Value = erasure
 	TaskSweepSnapshot TaskKind = 8 // delete a deleted snapshot's extents, some at a time: ID = snapshot; Value = drive, incarnation
+	TaskPurge         TaskKind = 9 // purge what was erased of a tenant from the disks: ID ""
 )
 
-// Outbox is a cluster's audit entries, in the order in which they were committed.
-// Safe for concurrent use.
+// Outbox is a cluster's audit entries, in the order in which they were committed. The oldest may have
+// been dropped; of the others none is ever missing. Safe for concurrent use.
 type Outbox interface {
-	// Entry reads the entry at a place; an error that wraps ErrNotFound when there is none.
+	// Entry reads the entry at a place; an error that wraps ErrNotFound when there is none, or none any more.
 	Entry(ctx context.Context, place uint64) ([]byte, error)
 
+	// At calls yield with the durable entries at places, in the order of places, until it
+	// returns false. Places without one are left out. At most MaxPlaces.
+	At(ctx context.Context, places []uint64, yield func(place uint64, entry []byte) bool) error
+
 	// Entries calls yield with the durable entries from a place on, in order, until it
-	// returns false or there are no more.
+	// returns false or there are no more. It begins with the oldest that was not dropped when that is later; an entry
+	// that is missing after it is an error that wraps ErrCorrupt.
 	Entries(ctx context.Context, from uint64, yield func(place uint64, entry []byte) bool) error
 
-	// Last is the place of the newest entry; 0 when there is none.
+	// First is the place of the oldest entry that was not dropped: 1 when none was, Last + 1 when all were.
+	First(ctx context.Context) (uint64, error)
+
+	// Last is the place of the newest entry, dropped or not; 0 when there never was one.
 	Last(ctx context.Context) (uint64, error)
+
+	// Drop removes the entries up to and with a place, durably; their places stay taken. Which is the first is
+	// durable before anything is removed, and from then on no call that begins gives what is before it. Drop goes on with
+	// what an earlier one, which failed, had begun; dropping what is gone is no error. A place beyond
+	// Last is refused. An error that wraps ErrUnavailable leaves open how far it came.
+	//
+	// Unless epoch is 0 the first place changes only under that epoch of the cluster's leadership (Rows.Lead), which does not
+	// change until it is durable. Under another one nothing is dropped and the error wraps ErrDeposed.
+	Drop(ctx context.Context, upTo, epoch uint64) error
+}
+
+// MaxPlaces is how many entries Outbox.At reads at once.
+const MaxPlaces = 1024
+
+// CheckPlaces refuses more places than Outbox.At takes.
+func CheckPlaces(places []uint64) error {
+	if len(places) > MaxPlaces {
+		return fmt.Errorf("store: at most %d places are read at once, not %d", MaxPlaces, len(places))
+	}
+	return nil
+}
+
+// CheckDrop refuses to drop what there is not yet.
+func CheckDrop(upTo, last uint64) error {
+	if upTo > last {
+		return fmt.Errorf("store: entries up to place %d cannot be dropped, the newest is at place %d", upTo, last)
+	}
+	return nil
 }
 
 // Blobs is a cluster's immutable objects. Safe for concurrent use. Names are

@@ -38,10 +38,18 @@ const (
 	OpAppend Op = "rows.append" // Tx.Append itself; with a fault that persists, the commit of a transaction that appended
 	OpView   Op = "rows.view"   // before fn runs
 	OpDue    Op = "rows.due"
+	OpLead   Op = "rows.lead"
+
+	OpTenants Op = "rows.tenants"
+	OpPurge   Op = "rows.purge"
 
 	OpEntry   Op = "outbox.entry"
 	OpEntries Op = "outbox.entries"
 	OpLast    Op = "outbox.last"
+	OpAt      Op = "outbox.at"
+	OpFirst   Op = "outbox.first"
+	OpDrop    Op = "outbox.drop"   // Drop until the first place is durable
+	OpRemove  Op = "outbox.remove" // the rest of Drop: that the entries before it are removed
 
 	OpBlobCreate Op = "blobs.create"
 	OpBlobWrite  Op = "blobs.write"

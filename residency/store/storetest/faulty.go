@@ -23,7 +23,7 @@ var (
 // Faulty wraps rows. Without a call of Fail it changes nothing.
 func Faulty(rows store.Rows) *FaultyRows { return &FaultyRows{rows: rows} }
 
-// Fail makes OpUpdate, OpAppend, OpView or OpDue ask f, each time it runs, what
+// Fail makes OpUpdate, OpAppend, OpView, OpDue, OpTenants, OpPurge or OpLead ask f, each time it runs, what
 // to do; nil takes that back. A transaction that hangs holds its locks
 // meanwhile.
 func (r *FaultyRows) Fail(op Op, f func() Fault) { r.faults.set(op, f) }
@@ -70,6 +70,31 @@ func (r *FaultyRows) Due(ctx context.Context, limit int) ([]store.Task, error) {
 		return nil, err
 	}
 	return r.rows.Due(ctx, limit)
+}
+
+// Tenants is store.Rows.
+func (r *FaultyRows) Tenants(ctx context.Context, after store.Tenant, yield func(store.Tenant) bool) error {
+	if err := r.faults.read(ctx, OpTenants); err != nil {
+		return err
+	}
+	return r.rows.Tenants(ctx, after, yield)
+}
+
+// Purge is store.Rows.
+func (r *FaultyRows) Purge(ctx context.Context, tenants []store.Tenant) error {
+	return r.faults.write(ctx, OpPurge, func() error { return r.rows.Purge(ctx, tenants) })
+}
+
+// Lead is store.Rows.
+func (r *FaultyRows) Lead(ctx context.Context, holder string, ttl time.Duration) (epoch uint64, err error) {
+	err = r.faults.write(ctx, OpLead, func() (err error) {
+		epoch, err = r.rows.Lead(ctx, holder, ttl)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return epoch, nil
 }
 
 // Now is store.Rows.

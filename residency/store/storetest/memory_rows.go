@@ -66,13 +66,14 @@ type memoryRows struct {
 	mu      sync.Mutex
 	rows    map[rowKey][]byte
 	agenda  map[taskKey]store.Task
-	entries [][]byte // the entry at place p is entries[p-1]
+	entries [][]byte // the entry at place p is entries[p-1]; nil once it was removed
+	dropped uint64   // how many were dropped
+	leader  leader
 }
 
 var (
-	_ store.Rows   = (*memoryRows)(nil)
-	_ store.Outbox = (*memoryRows)(nil)
-	_ store.Tx     = (*memoryTx)(nil)
+	_ store.Rows = (*memoryRows)(nil)
+	_ store.Tx   = (*memoryTx)(nil)
 )
 
 func (r *memoryRows) Now() time.Time { return r.last.now(r.clock) }
@@ -83,6 +84,9 @@ func (r *memoryRows) Update(ctx context.Context, scope store.Scope, fn func(stor
 		return err
 	}
 	defer held.Release()
+	if err := r.mayRun(scope); err != nil {
+		return err
+	}
 	tx := r.begin(ctx, scope.Tenant, false)
 	defer tx.end()
 	if err := fn(tx); err != nil {
@@ -101,6 +105,9 @@ func (r *memoryRows) View(ctx context.Context, scope store.Scope, fn func(store.
 	}
 	defer held.Release()
 	if err := r.faults.read(ctx, OpView); err != nil {
+		return err
+	}
+	if err := r.mayRun(scope); err != nil {
 		return err
 	}
 	tx := r.begin(ctx, scope.Tenant, true)
@@ -133,44 +140,30 @@ func (r *memoryRows) Due(ctx context.Context, limit int) ([]store.Task, error) {
 	return due[:min(max(limit, 0), len(due))], nil
 }
 
-func (r *memoryRows) Entry(ctx context.Context, place uint64) ([]byte, error) {
-	if err := r.faults.read(ctx, OpEntry); err != nil {
-		return nil, err
-	}
-	if e, ok := r.entry(place); ok {
-		return bytes.Clone(e), nil
-	}
-	return nil, fmt.Errorf("%w: no entry at place %d", store.ErrNotFound, place)
+// Purge has nothing to do: what is deleted is nowhere.
+func (r *memoryRows) Purge(ctx context.Context, _ []store.Tenant) error {
+	return r.faults.write(ctx, OpPurge, func() error { return nil })
 }
 
-func (r *memoryRows) Entries(ctx context.Context, from uint64, yield func(uint64, []byte) bool) error {
-	if err := r.faults.read(ctx, OpEntries); err != nil {
+func (r *memoryRows) Tenants(ctx context.Context, after store.Tenant, yield func(store.Tenant) bool) error {
+	if err := r.faults.read(ctx, OpTenants); err != nil {
 		return err
 	}
-	for place := max(from, 1); ; place++ {
-		e, ok := r.entry(place)
-		if !ok || !yield(place, bytes.Clone(e)) {
+	compare := func(a, b store.Tenant) int { return bytes.Compare(a[:], b[:]) }
+	all := make(map[store.Tenant]bool)
+	r.mu.Lock()
+	for k := range r.rows {
+		if compare(k.tenant, after) > 0 {
+			all[k.tenant] = true
+		}
+	}
+	r.mu.Unlock()
+	for _, t := range slices.SortedFunc(maps.Keys(all), compare) {
+		if !yield(t) {
 			return nil
 		}
 	}
-}
-
-func (r *memoryRows) entry(place uint64) ([]byte, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if place == 0 || place > uint64(len(r.entries)) {
-		return nil, false
-	}
-	return r.entries[place-1], true
-}
-
-func (r *memoryRows) Last(ctx context.Context) (uint64, error) {
-	if err := r.faults.read(ctx, OpLast); err != nil {
-		return 0, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return uint64(len(r.entries)), nil
+	return nil
 }
 
 // memoryTx is a transaction: what it wrote, until that is applied.
@@ -216,7 +209,7 @@ func (t *memoryTx) apply() {
 	built := make([][]byte, 0, len(t.appended))
 	for _, a := range t.appended {
 		place++
-		built = append(built, bytes.Clone(a.build(place)))
+		built = append(built, append([]byte{}, a.build(place)...))
 	}
 	for k, v := range t.written {
 		if v == nil {

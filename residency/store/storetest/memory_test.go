@@ -218,3 +218,78 @@ func TestVirtualTime(t *testing.T) {
 		}
 	})
 }
+
+// A Lead that fails changes nothing, or persists: who asks again is told.
+func TestFaultsOfLeading(t *testing.T) {
+	eachFailing(t, func(t *testing.T, f failing) {
+		for _, fault := range []storetest.Fault{storetest.FaultFail, storetest.FaultHang, storetest.FaultFailPersisted, storetest.FaultHangPersisted} {
+			f.fail(storetest.OpLead, storetest.Once(fault))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			epoch, err := f.rows.Lead(ctx, "one", time.Hour)
+			cancel()
+			if !errors.Is(err, store.ErrUnavailable) || epoch != 0 {
+				t.Fatalf("fault %d: epoch %d, %v", fault, epoch, err)
+			}
+			persisted := fault == storetest.FaultFailPersisted || fault == storetest.FaultHangPersisted
+			epoch, err = f.rows.Lead(t.Context(), "two", time.Hour)
+			if persisted != errors.Is(err, store.ErrConflict) {
+				t.Fatalf("fault %d: another leads in epoch %d: %v", fault, epoch, err)
+			}
+			for _, holder := range []string{"one", "two"} {
+				_, _ = f.rows.Lead(t.Context(), holder, 0) // whoever leads gives it up
+			}
+		}
+	})
+}
+
+// A drop that fails changed nothing, or made the first place durable, or removed everything: the entries before the
+// first place are given to nobody, and dropping again ends it.
+func TestFaultsOfDropping(t *testing.T) {
+	cases := []struct {
+		op      storetest.Op
+		fault   storetest.Fault
+		dropped bool
+	}{
+		{storetest.OpDrop, storetest.FaultFail, false},
+		{storetest.OpDrop, storetest.FaultFailPersisted, true},
+		{storetest.OpRemove, storetest.FaultFail, true},
+		{storetest.OpRemove, storetest.FaultFailPersisted, true},
+	}
+	for _, c := range cases {
+		m := storetest.NewMemory(nil)
+		f := failing{m.Rows(), m.Outbox(), m.Fail}
+		for range 3 {
+			if err := write(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.Fail(c.op, storetest.Once(c.fault))
+		if err := m.Outbox().Drop(t.Context(), 2, 0); !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("%s, fault %d: %v", c.op, c.fault, err)
+		}
+		wantFirst(t, m.Outbox(), map[bool]uint64{false: 1, true: 3}[c.dropped])
+		if err := m.Outbox().Drop(t.Context(), 2, 0); err != nil {
+			t.Fatal(err)
+		}
+		wantFirst(t, m.Outbox(), 3)
+	}
+}
+
+// wantFirst fails the test unless an outbox of three entries begins at a place, however it is read.
+func wantFirst(t *testing.T, o store.Outbox, want uint64) {
+	t.Helper()
+	first, err := o.First(t.Context())
+	if first != want || err != nil {
+		t.Fatalf("the first place is %d, want %d: %v", first, want, err)
+	}
+	n := uint64(0)
+	count := func(uint64, []byte) bool { n++; return true }
+	if err := errors.Join(o.Entries(t.Context(), 1, count), o.At(t.Context(), []uint64{1, 2, 3}, count)); err != nil || n != 2*(4-want) {
+		t.Fatalf("from place %d on, %d entries were given in two readings: %v", first, n, err)
+	}
+	for place := uint64(1); place <= 3; place++ {
+		if _, err := o.Entry(t.Context(), place); errors.Is(err, store.ErrNotFound) != (place < want) {
+			t.Fatalf("the entry at place %d: %v", place, err)
+		}
+	}
+}

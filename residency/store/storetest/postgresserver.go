@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -120,6 +121,23 @@ func (s *PostgresServer) run(name string, args ...string) error {
 	return nil
 }
 
+// Dump gives everything that some of the server's databases hold, as text.
+func (s *PostgresServer) Dump(databases ...string) ([]byte, error) {
+	var out bytes.Buffer
+	for _, name := range databases {
+		cmd, err := s.program("pg_dump", "-h", "127.0.0.1", "-p", strconv.Itoa(s.Port), "-U", "postgres", name)
+		if err != nil {
+			return nil, err
+		}
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &said
+		if err := cmd.Run(); err != nil {
+			return nil, fmt.Errorf("pg_dump: %w\n%s", err, said.String())
+		}
+	}
+	return out.Bytes(), nil
+}
+
 // Start starts a server that was stopped, with what was there, and waits until
 // it takes connections.
 func (s *PostgresServer) Start(settings ...string) error {
@@ -185,6 +203,9 @@ func (s *PostgresServer) Close() {
 	s.Stop(syscall.SIGINT)
 	_ = os.RemoveAll(filepath.Dir(s.dir)) // it is in the system's temporary folder
 }
+
+// Folder is where all that the server keeps is.
+func (s *PostgresServer) Folder() string { return filepath.Dir(s.dir) }
 
 // URL is the location of a database as a user sees it.
 func (s *PostgresServer) URL(user, database string) string {

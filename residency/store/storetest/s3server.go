@@ -2,10 +2,12 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -17,7 +19,7 @@ type S3Server struct {
 	Region               string
 	Bucket               string // there, and empty
 
-	t       testing.TB
+	t       testing.TB // nil = it belongs to no one test
 	root    string
 	process *exec.Cmd
 }
@@ -26,15 +28,36 @@ type S3Server struct {
 // skipped when the server's program is not installed, unless $DOMICILE_TOOLS says where it must be.
 func StartS3(t testing.TB) *S3Server {
 	t.Helper()
-	s := &S3Server{
-		AccessKey: "access-" + filepath.Base(t.TempDir()), SecretKey: "secret-key", Region: "ch", Bucket: "objects",
-		t: t, root: t.TempDir(),
+	s, err := NewS3("ch")
+	if errors.Is(err, ErrNoTool) {
+		t.Skip(err)
 	}
-	must(t, os.Mkdir(s.Folder(), 0o700))
-	s.Endpoint = freeAddress(t)
-	s.Start()
-	t.Cleanup(s.Stop)
+	must(t, err)
+	s.t = t
+	t.Cleanup(s.Close)
 	return s
+}
+
+// NewS3 starts a server, which must be closed. Its error wraps ErrNoTool where the
+// server's program is not installed and need not be.
+func NewS3(region string) (*S3Server, error) {
+	root, err := os.MkdirTemp("", "domicile-s3-")
+	if err != nil {
+		return nil, err
+	}
+	s := &S3Server{AccessKey: filepath.Base(root), SecretKey: "secret-key", Region: region, Bucket: "objects", root: root}
+	err = os.Mkdir(s.Folder(), 0o700)
+	if err == nil {
+		s.Endpoint, err = freeAddress()
+	}
+	if err == nil {
+		err = s.run()
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // Folder is where the bucket's objects are.
@@ -43,25 +66,35 @@ func (s *S3Server) Folder() string { return filepath.Join(s.root, s.Bucket) }
 // Start starts the server again, with what was there, and waits until it answers.
 func (s *S3Server) Start() {
 	s.t.Helper()
-	s.process = exec.Command(tool(s.t, "versitygw"), "--quiet", "--keep-alive", "--port", s.Endpoint, //nolint:noctx // Stop ends it
+	must(s.t, s.run())
+}
+
+func (s *S3Server) run() error {
+	program, err := tool("versitygw")
+	if err != nil {
+		return err
+	}
+	s.process = exec.Command(program, "--quiet", "--keep-alive", "--port", s.Endpoint, //nolint:noctx // Stop ends it
 		"--region", s.Region, "posix", s.root)
 	s.process.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
-	must(s.t, s.process.Start())
+	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.process.Start(); err != nil {
+		return err
+	}
 	for late := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		c, err := net.Dial("tcp", s.Endpoint)
 		if err == nil {
-			must(s.t, c.Close())
-			return
+			return c.Close()
 		}
 		if time.Now().After(late) {
-			s.t.Fatalf("the S3 server does not listen: %v", err)
+			return fmt.Errorf("the S3 server does not listen: %w", err)
 		}
 	}
 }
 
 // Stop kills the server. One that is stopped already stays so.
 func (s *S3Server) Stop() {
-	if s.process == nil {
+	if s.process == nil || s.process.Process == nil {
 		return
 	}
 	_ = s.process.Process.Kill()
@@ -69,9 +102,17 @@ func (s *S3Server) Stop() {
 	s.process = nil
 }
 
+// Close stops the server and removes its data.
+func (s *S3Server) Close() {
+	s.Stop()
+	_ = os.RemoveAll(s.root) // it is in the system's temporary folder
+}
+
+// ErrNoTool says that a program is not installed, and need not be.
+var ErrNoTool = errors.New("`make test` installs it")
+
 // tool finds a program that tools/setup installs.
-func tool(t testing.TB, name string) string {
-	t.Helper()
+func tool(name string) (string, error) {
 	dir := os.Getenv("DOMICILE_TOOLS")
 	if dir == "" {
 		dir = toolsAbove()
@@ -79,11 +120,11 @@ func tool(t testing.TB, name string) string {
 	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err != nil {
 		if os.Getenv("DOMICILE_TOOLS") != "" {
-			t.Fatalf("DOMICILE_TOOLS names no %s: %v", name, err)
+			return "", fmt.Errorf("DOMICILE_TOOLS names no %s: %w", name, err)
 		}
-		t.Skipf("no .tools/bin/%s: `make test` installs it", name)
+		return "", fmt.Errorf("no .tools/bin/%s: %w", name, ErrNoTool)
 	}
-	return path
+	return path, nil
 }
 
 // toolsAbove looks for .tools/bin beside go.mod, in the folders above.
@@ -99,10 +140,7 @@ func toolsAbove() string {
 }
 
 // freeAddress gives an address on loopback that nobody listens on.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
+func freeAddress() (string, error) {
+	port, err := freePort()
+	return fmt.Sprintf("127.0.0.1:%d", port), err
 }

@@ -15,7 +15,7 @@ import (
 // RunRows holds a backend against the contracts of store.Rows, store.Tx and
 // store.Outbox. open gives an empty cluster and closes it by t.Cleanup.
 func RunRows(t *testing.T, open func(t *testing.T) (store.Rows, store.Outbox)) {
-	groups := []map[string]func(fixture){rowTests, scanTests, outcomeTests, agendaTests, clockTests, outboxTests, lockTests}
+	groups := []map[string]func(fixture){rowTests, aheadTests, scanTests, outcomeTests, agendaTests, clockTests, outboxTests, dropTests, tenantTests, lockTests, leaderTests}
 	for _, tests := range groups {
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
