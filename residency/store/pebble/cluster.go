@@ -30,6 +30,7 @@ var (
 // OpenCluster opens the database in a folder, which it makes if there is none.
 // Whatever it finds there, acknowledged or not, is durable when it returns.
 func OpenCluster(dir string, o Options) (*Cluster, error) {
+	o.purged = true
 	e, err := open(dir, "cluster", o)
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (c *Cluster) Update(ctx context.Context, scope store.Scope, fn func(store.T
 	}
 	defer e.leave()
 	t := newTx(e, scope.Tenant)
-	if err := e.locks.Acquire(ctx, scope, false, &t.locks); err != nil {
+	if err := e.acquire(ctx, scope, false, &t.locks); err != nil {
 		return err
 	}
 	if err := t.run(fn); err != nil {
@@ -111,7 +112,7 @@ func (c *Cluster) View(ctx context.Context, scope store.Scope, fn func(store.Tx)
 	defer e.leave()
 	t := newTx(e, scope.Tenant)
 	t.readOnly = true
-	if err := e.locks.Acquire(ctx, scope, true, &t.locks); err != nil {
+	if err := e.acquire(ctx, scope, true, &t.locks); err != nil {
 		return err
 	}
 	if err := t.run(fn); err != nil {
@@ -145,75 +146,39 @@ func (c *Cluster) Due(ctx context.Context, limit int) ([]store.Task, error) {
 	return due, wrap(it.Error())
 }
 
+// Tenants is store.Rows. It goes from tenant to tenant, past all rows between.
+func (c *Cluster) Tenants(ctx context.Context, from store.Tenant, yield func(store.Tenant) bool) error {
+	defer c.timed("tenants")()
+	e := c.engine
+	if err := e.begin(ctx); err != nil {
+		return err
+	}
+	defer e.leave()
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixRow}, UpperBound: []byte{prefixRow + 1}})
+	if err != nil {
+		return wrap(err)
+	}
+	defer it.Close()
+	for it.SeekGE(after(tenantKey(from))) {
+		t, err := tenantOf(it.Key())
+		if err != nil {
+			return err
+		}
+		if !yield(t) {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+		from = t
+	}
+	return wrap(it.Error())
+}
+
 // begin is enter for an operation that takes no lock.
 func (e *engine) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return e.enter()
-}
-
-// Entry is store.Outbox. It gives durable entries only.
-func (c *Cluster) Entry(ctx context.Context, place uint64) ([]byte, error) {
-	e := c.engine
-	if err := e.begin(ctx); err != nil {
-		return nil, err
-	}
-	defer e.leave()
-	if place == 0 || place > e.durablePlace.Load() {
-		return nil, fmt.Errorf("%w: no entry at place %d", store.ErrNotFound, place)
-	}
-	v, err := e.get(outboxKey(nil, place))
-	if err != nil {
-		return nil, fmt.Errorf("the entry at place %d: %w", place, err)
-	}
-	return v, nil
-}
-
-// Entries is store.Outbox. The slice that yield gets is its to keep. It sees
-// the entries that were durable when it was called.
-func (c *Cluster) Entries(ctx context.Context, from uint64, yield func(uint64, []byte) bool) error {
-	defer c.timed("entries")()
-	e := c.engine
-	if err := e.begin(ctx); err != nil {
-		return err
-	}
-	defer e.leave()
-	from, last := max(from, 1), e.durablePlace.Load()
-	if from > last {
-		return nil
-	}
-	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: outboxKey(nil, from), UpperBound: outboxKey(nil, last+1)})
-	if err != nil {
-		return wrap(err)
-	}
-	defer it.Close()
-	want := from
-	for ok := it.First(); ok; ok = it.Next() {
-		place, err := placeOf(it.Key())
-		if err != nil {
-			return err
-		}
-		if place != want {
-			return fmt.Errorf("%w: the entry at place %d is missing", store.ErrCorrupt, want)
-		}
-		want++
-		if !yield(place, append([]byte{}, it.Value()...)) {
-			return nil
-		}
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-		}
-	}
-	return wrap(it.Error())
-}
-
-// Last is store.Outbox. It gives the newest durable place.
-func (c *Cluster) Last(ctx context.Context) (uint64, error) {
-	e := c.engine
-	if err := e.begin(ctx); err != nil {
-		return 0, err
-	}
-	defer e.leave()
-	return e.durablePlace.Load(), nil
 }

@@ -74,6 +74,10 @@ func (e *engine) submit(ctx context.Context, c *commit) error {
 		c.release()
 		return gone(err)
 	}
+	if e.readOnly && (len(c.writes) > 0 || len(c.appended) > 0) {
+		c.release()
+		return errReadOnlyStore
+	}
 	select {
 	case e.queue <- c:
 	default:
@@ -292,7 +296,11 @@ func (e *engine) apply(b *pebble.Batch) (err error) {
 			err = fmt.Errorf("the engine panicked: %v", v)
 		}
 	}()
-	return e.db.ApplyNoSyncWait(b, pebble.Sync)
+	if err := e.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
+		return err
+	}
+	e.newest.Store(uint64(b.SeqNum()))
+	return nil
 }
 
 // acknowledge waits for each group to be durable, in order, and tells its callers.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/domicile-project/domicile/residency/store"
 	"github.com/domicile-project/domicile/residency/store/lock"
@@ -27,6 +28,8 @@ const (
 // which waits for the log's fsync. README.md tells the life of a commit.
 type engine struct {
 	db    *pebble.DB
+	fs    vfs.FS
+	dir   string
 	log   *slog.Logger
 	clock func() time.Time
 	locks *lock.Table
@@ -39,6 +42,10 @@ type engine struct {
 	last  uint64 // the newest place; the sequencer's alone
 	count uint64 // groups applied; the sequencer's alone
 
+	newest atomic.Uint64 // the sequence number that the engine gave the newest batch
+
+	first        atomic.Uint64 // the place of the oldest entry that was not dropped, durably
+	dropping     chan struct{} // holds one token while entries are dropped
 	durablePlace atomic.Uint64 // the newest place whose entry is durable
 	durable      atomic.Uint64 // the newest group that is durable, by its count
 	seed         maphash.Seed
@@ -46,6 +53,8 @@ type engine struct {
 	latest       atomic.Int64         // the newest time given out, in nanoseconds since 1970
 
 	rows *rowCache
+
+	readOnly bool // nothing is ever written
 
 	opening    atomic.Bool  // the database is being opened; a failure then ends that
 	complained atomic.Int64 // when a failure of background work was last logged
@@ -63,13 +72,15 @@ type engine struct {
 func open(dir, role string, o Options) (*engine, error) {
 	e := newEngine(o)
 	e.opening.Store(true)
+	options := o.engineOptions(e)
+	e.fs, e.dir = options.FS, dir
 	type opened struct {
 		db  *pebble.DB
 		err error
 	}
 	result := make(chan opened, 1)
 	go func() {
-		db, err := pebble.Open(dir, o.engineOptions(e))
+		db, err := pebble.Open(dir, options)
 		result <- opened{db, err}
 	}()
 	var db *pebble.DB
@@ -88,10 +99,9 @@ func open(dir, role string, o Options) (*engine, error) {
 	if err := e.checkFormat(role); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if e.last, err = e.newestPlace(); err != nil {
+	if err := e.openOutbox(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	e.durablePlace.Store(e.last)
 	go e.sequence()
 	go e.acknowledge()
 	return e, nil
@@ -99,10 +109,10 @@ func open(dir, role string, o Options) (*engine, error) {
 
 func newEngine(o Options) *engine {
 	e := &engine{
-		log: o.Logger, clock: o.Clock, locks: lock.New(), rows: newRowCache(), seed: maphash.MakeSeed(),
+		log: o.Logger, clock: o.Clock, locks: lock.New(), rows: newRowCache(), seed: maphash.MakeSeed(), readOnly: o.readOnly,
 		queue: make(chan *commit, queueLength), ordered: make(chan *group, queueLength),
-		groups:  sync.Pool{New: func() any { return new(group) }},
-		stopped: make(chan struct{}), down: make(chan struct{}), idle: make(chan struct{}),
+		groups:   sync.Pool{New: func() any { return new(group) }},
+		dropping: make(chan struct{}, 1), stopped: make(chan struct{}), down: make(chan struct{}), idle: make(chan struct{}),
 	}
 	if e.log == nil {
 		e.log = slog.Default()

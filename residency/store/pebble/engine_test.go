@@ -116,6 +116,12 @@ func TestFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.Lead(t.Context(), "one", 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Drop(t.Context(), 1, 0); err != nil {
+		t.Fatal(err)
+	}
 	d, err := openDirectory("directory", memory())
 	if err != nil {
 		t.Fatal(err)
@@ -135,8 +141,9 @@ func TestFormat(t *testing.T) {
 	placement := "01" + "01026368" + "02057a72682d31" + "030107" + "040102" + "0502ac02"
 	wantKeys(t, c.engine,
 		"61"+"00000000773594"+"05"+id+"02"+hex.EncodeToString([]byte("blob"))+" "+hex.EncodeToString([]byte("v")),
+		"66 "+"0000000000000002",
+		"6c "+"01"+"0103"+hex.EncodeToString([]byte("one"))+"020101"+"0305"+"88a8d6b907",
 		"6d66 "+hex.EncodeToString([]byte("domicile cluster 1")),
-		"6f0000000000000001 "+hex.EncodeToString([]byte("first")),
 		"6f0000000000000002 "+hex.EncodeToString([]byte("second")),
 		"72"+id+"0301ff "+hex.EncodeToString([]byte("value")),
 		"72"+id+"0a"+hex.EncodeToString([]byte("dec"))+" 00000000000000010000000000000002")
@@ -147,6 +154,31 @@ func TestFormat(t *testing.T) {
 	wantKeys(t, k.engine,
 		"6b742f73 "+hex.EncodeToString([]byte("wrapped")),
 		"6d66 "+hex.EncodeToString([]byte("domicile keys 1")))
+}
+
+// A leadership outlives the process, and its epoch goes on.
+func TestLeadershipOutlivesARestart(t *testing.T) {
+	o := memory()
+	for i, holder := range []string{"one", "two"} {
+		c, err := OpenCluster("db", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			if _, err := c.Lead(t.Context(), holder, time.Hour); !errors.Is(err, store.ErrConflict) {
+				t.Fatalf("after a restart another leads: %v", err)
+			}
+			if epoch, err := c.Lead(t.Context(), "one", 0); err != nil || epoch != 1 {
+				t.Fatalf("after a restart the leader has epoch %d: %v", epoch, err)
+			}
+		}
+		if epoch, err := c.Lead(t.Context(), holder, time.Hour); err != nil || epoch != uint64(i)+1 {
+			t.Fatalf("%s has epoch %d: %v", holder, epoch, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // wantKeys checks everything that a database holds, in order.

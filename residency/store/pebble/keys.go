@@ -47,7 +47,9 @@ func openKeys(dir string, o Options) (*Keys, error) {
 	}
 	k := &Keys{engine: e}
 	k.purger.init(e)
-	k.purger.kick() // what a crash left
+	if !o.readOnly {
+		k.purger.kick() // what a crash left
+	}
 	return k, nil
 }
 
@@ -337,13 +339,29 @@ func (p *purger) marked() ([]string, error) {
 	return marked, wrap(it.Error())
 }
 
-// overwriter removes the files that a database needs no more, after it has
-// overwritten what they held. Embedding ArchiveCleaner keeps Pebble from using
-// log files again, which would leave the end of the old one in the new one. T is
-// Pebble's type of a file's kind, which has no exported name.
-type overwriter[T any] struct{ pebble.ArchiveCleaner }
+// remover removes the files that a database needs no more. Embedding
+// ArchiveCleaner keeps Pebble from using log files again, which would leave the end
+// of the old one in the new one. T is Pebble's type of a file's kind, which has no exported name.
+type remover[T any] struct{ pebble.ArchiveCleaner }
 
-var _ pebble.Cleaner = newOverwriter(pebble.ArchiveCleaner.Clean)
+// newRemover finds T by a method that takes one.
+func newRemover[T any](func(pebble.ArchiveCleaner, vfs.FS, T, string) error) remover[T] {
+	return remover[T]{}
+}
+
+// Clean removes a file.
+func (remover[T]) Clean(fs vfs.FS, _ T, path string) error { return fs.Remove(path) }
+
+// String is the name that the database's own notes give the cleaner.
+func (remover[T]) String() string { return "remove" }
+
+// overwriter is a remover that overwrites what a file held first.
+type overwriter[T any] struct{ remover[T] }
+
+var (
+	_ pebble.Cleaner = newRemover(pebble.ArchiveCleaner.Clean)
+	_ pebble.Cleaner = newOverwriter(pebble.ArchiveCleaner.Clean)
+)
 
 // newOverwriter finds T by a method that takes one.
 func newOverwriter[T any](func(pebble.ArchiveCleaner, vfs.FS, T, string) error) overwriter[T] {

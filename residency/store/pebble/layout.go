@@ -15,8 +15,10 @@ import (
 // The first byte of a key says what it is. FORMAT.md specifies the rest.
 const (
 	prefixAgenda    = 'a' // a cluster's tasks
+	prefixFirst     = 'f' // the place of a cluster's oldest entry that was not dropped
 	prefixRegion    = 'g' // a directory's placements by region
 	prefixKey       = 'k' // a key store's wrapped keys
+	prefixLeader    = 'l' // who leads a cluster's background work
 	prefixMeta      = 'm' // what the database is
 	prefixOutbox    = 'o' // a cluster's audit entries
 	prefixPlacement = 'p' // a directory's placements
@@ -48,7 +50,7 @@ func (e *engine) checkFormat(role string) error {
 	if err != nil {
 		return err
 	}
-	if !empty {
+	if !empty || e.readOnly {
 		return fmt.Errorf("%w: the database does not say what it is, this program reads a %q", store.ErrCorrupt, want)
 	}
 	return wrap(e.db.Set(formatKey, []byte(want), pebble.Sync))
@@ -82,6 +84,17 @@ func rowKey(buf []byte, t store.Tenant, kind store.Kind, id store.ID) []byte {
 	buf = append(buf, t[:]...)
 	buf = append(buf, byte(kind))
 	return append(buf, id...)
+}
+
+// tenantKey is what the keys of a tenant's rows begin with.
+func tenantKey(t store.Tenant) []byte { return append([]byte{prefixRow}, t[:]...) }
+
+// tenantOf is whose a row's key is.
+func tenantOf(key []byte) (store.Tenant, error) {
+	if len(key) < rowIDAt {
+		return store.Tenant{}, fmt.Errorf("%w: a row's key of %d bytes", store.ErrCorrupt, len(key))
+	}
+	return store.Tenant(key[1:17]), nil
 }
 
 // rowIDAt is where a row's ID begins in its key.

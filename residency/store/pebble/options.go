@@ -32,9 +32,11 @@ type Options struct {
 
 	// Observe is told how long each operation took, from its call to its
 	// return, errors included; nil = nobody is told. The operations are "update", "view",
-	// "due" and "entries". It is called on the caller's goroutine.
+	// "due", "lead", "purge" and "entries". It is called on the caller's goroutine.
 	Observe func(operation string, took time.Duration)
 
+	readOnly      bool   // change nothing; see readonly.go
+	purged        bool   // what is deleted must be able to leave the files: use no log again, and begin manifests anew
 	overwrite     bool   // overwrite files before they are removed, and never use one again
 	memTableBytes uint64 // tests make it small, so that files are written often; 0 = 32 MiB
 }
@@ -58,8 +60,13 @@ func (o Options) engineOptions(e *engine) *pebble.Options {
 		L0StopWritesThreshold:       64,
 		Logger:                      engineLogger{e},
 		EventListener:               e.listener(),
+		ReadOnly:                    o.readOnly,
 	}
 	o.onFS(p)
+	if o.purged {
+		p.Cleaner = newRemover(pebble.ArchiveCleaner.Clean)
+		p.MaxManifestFileSize = 1 // a new one whenever as many changes were written down as there are files
+	}
 	if o.overwrite {
 		p.Cleaner = newOverwriter(pebble.ArchiveCleaner.Clean)
 	}
