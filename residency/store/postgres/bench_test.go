@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"sync"
@@ -77,7 +78,7 @@ func BenchmarkUpdate(b *testing.B) {
 				if err := tx.Put(store.KindRecord, id, value); err != nil {
 					return err
 				}
-				return tx.Append(id, func(uint64) []byte { return entry })
+				return tx.Append(id, func(place uint64) []byte { return append(binary.AppendUvarint(nil, place), entry...) })
 			})
 			if err != nil {
 				b.Error(err)

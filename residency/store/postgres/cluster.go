@@ -22,6 +22,7 @@ import (
 type Cluster struct {
 	*engine
 	sql     statements
+	lead    leaderStatements
 	locks   *lock.Table // within this process: whoever waits here holds no connection
 	flusher *flusher
 	clock   clock
@@ -37,17 +38,23 @@ var (
 
 // statements are a cluster's, with its schema in them.
 type statements struct {
-	get, scan, scanTo             string
-	put, remove, plan, unplan     string
-	head, append, index           string
-	due, last, entryAt, entriesAt string
+	began, get, scan, scanTo     string
+	put, remove, plan, unplan    string
+	head, append, index          string
+	due, tenants                 string
+	ends, entryAt, at, entriesAt string
+	forget, oldest, drop         string
+
+	spliced [maxWidth + 1]string // by the width of the places; see splice.go
 }
 
 func newStatements(table func(string) string) statements {
-	rows, agenda, outbox, head := table("rows"), table("agenda"), table("outbox"), table("head")
+	rows, agenda, outbox, head, kept := table("rows"), table("agenda"), table("outbox"), table("head"), table("kept")
 	const scan = " where tenant = $1 and kind = $2 and id >= $3 order by id limit $4"
 	const scanTo = " where tenant = $1 and kind = $2 and id >= $3 and id < $5 order by id limit $4"
-	return statements{
+	s := statements{
+		began: "select clock_timestamp(), pg_postmaster_start_time(), array(select (select value from " + rows + " where tenant = $1 and kind = w.k and id = w.i)" +
+			" from unnest($2::smallint[], $3::bytea[]) with ordinality as w(k, i, n) order by n)",
 		get:    "select value from " + rows + " where tenant = $1 and kind = $2 and id = $3",
 		scan:   "select id, value from " + rows + scan,
 		scanTo: "select id, value from " + rows + scanTo,
@@ -68,10 +75,24 @@ func newStatements(table func(string) string) statements {
 
 		due: "select at, tenant, kind, id, value from " + agenda +
 			" where at <= greatest($1, (extract(epoch from statement_timestamp()) * 1000000000)::bigint) order by at, tenant, kind, id limit $2",
-		last:      "select pg_postmaster_start_time(), clock_timestamp(), last from " + head,
-		entryAt:   "select entry from " + outbox + " where place = $1",
+		// From tenant to tenant, past all rows between; no more of them than are asked for.
+		tenants: "with recursive found as ((select tenant from " + rows + " where tenant > $1 order by tenant limit 1)" +
+			" union all select (select tenant from " + rows + " where tenant > found.tenant order by tenant limit 1) from found where found.tenant is not null)" +
+			" select tenant from found where tenant is not null limit $2",
+
+		ends:      "select pg_postmaster_start_time(), clock_timestamp(), first, last from " + head + ", " + kept,
+		entryAt:   "select entry from " + outbox + " where place = $1 and place >= (select first from " + kept + ")",
+		at:        "select place, entry from " + outbox + " where place = any($1) and place >= (select first from " + kept + ")",
 		entriesAt: "select place, entry from " + outbox + " where place >= $1 and place <= $2 order by place limit $3",
+
+		forget: "update " + kept + " set first = greatest(first, $1) where $2 = 0 or $2 = (select epoch from " + table("leader") + ") returning first",
+		oldest: "select min(place) from " + outbox + " where place < $1",
+		drop:   "delete from " + outbox + " where place >= $1 and place < $2",
 	}
+	for width := 1; width <= maxWidth; width++ {
+		s.spliced[width] = splicedSQL(rows, outbox, head, width)
+	}
+	return s
 }
 
 // OpenCluster connects to the cluster whose connection string is given; README.md
@@ -81,7 +102,7 @@ func OpenCluster(ctx context.Context, location string, o Options) (*Cluster, err
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{engine: e, sql: newStatements(e.table), locks: lock.New(), observe: o.Observe}
+	c := &Cluster{engine: e, sql: newStatements(e.table), lead: newLeaderStatements(e.table("leader")), locks: lock.New(), observe: o.Observe}
 	c.flusher = newFlusher(&e.settings, e.log)
 	if _, err := c.Last(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -136,8 +157,12 @@ func (c *Cluster) transact(ctx context.Context, scope store.Scope, view bool, fn
 	defer held.Release()
 	var s *session
 	var last uint64
+	asking := false
 	err := retry(ctx, func() (again bool, err error) {
-		s, last, again, err = c.attempt(ctx, scope, view, fn)
+		s, last, again, err = c.attempt(ctx, scope, view, asking, fn)
+		if !asking && isCode(err, codeNoEntry) {
+			asking, again = true, true
+		}
 		return again, err
 	})
 	if err != nil {
@@ -161,9 +186,9 @@ func (c *Cluster) settle(ctx context.Context, s *session, last uint64) error {
 	}
 }
 
-// attempt runs fn in a transaction of the server. again says that it left nothing
-// behind and may be run once more.
-func (c *Cluster) attempt(ctx context.Context, scope store.Scope, view bool, fn func(store.Tx) error) (s *session, last uint64, again bool, err error) {
+// attempt runs fn in a transaction of the server, asking for the entries' places or
+// leaving them to the server. again says that it left nothing behind and may be run once more.
+func (c *Cluster) attempt(ctx context.Context, scope store.Scope, view, asking bool, fn func(store.Tx) error) (s *session, last uint64, again bool, err error) {
 	if s, err = c.flusher.session(ctx); err != nil {
 		return nil, 0, false, err
 	}
@@ -171,7 +196,7 @@ func (c *Cluster) attempt(ctx context.Context, scope store.Scope, view bool, fn 
 	if err != nil {
 		return nil, 0, passes(err), err
 	}
-	t := &tx{cluster: c, ctx: ctx, conn: conn, tenant: scope.Tenant, readOnly: view}
+	t := &tx{cluster: c, ctx: ctx, conn: conn, tenant: scope.Tenant, readOnly: view, asking: asking}
 	defer t.end()
 	if err := t.begin(scope); err != nil {
 		return nil, 0, passes(err), err
@@ -180,6 +205,9 @@ func (c *Cluster) attempt(ctx context.Context, scope store.Scope, view bool, fn 
 		c.flusher.elsewhere(s)
 		t.drop()
 		return nil, 0, true, wrap(ctx, errElsewhere)
+	}
+	if err := t.ofEpoch(scope.Epoch); err != nil {
+		return nil, 0, false, err
 	}
 	err = fn(t)
 	t.dead = true
@@ -195,7 +223,8 @@ func (c *Cluster) attempt(ctx context.Context, scope store.Scope, view bool, fn 
 
 // begin opens the transaction and takes the locks, in a statement of its own: a
 // statement sees what was committed before it began, so what is read after this
-// one was there when the locks were granted. One round trip.
+// one was there when the locks were granted, the leadership's epoch and the rows that
+// fn will get too. One round trip.
 func (t *tx) begin(scope store.Scope) error {
 	keys, exclusive := advisory(t.cluster.schema, scope, t.readOnly)
 	b := &pgx.Batch{}
@@ -207,11 +236,20 @@ func (t *tx) begin(scope store.Scope) error {
 	b.Queue(limitsSQL, limits(t.ctx, "off")...)
 	b.Queue(lockSQL, keys, exclusive)
 	var now time.Time
-	b.Queue("select clock_timestamp(), pg_postmaster_start_time()").QueryRow(func(r pgx.Row) error { return r.Scan(&now, &t.server) })
+	var ahead columns
+	for _, r := range scope.Ahead {
+		ahead.add(0, int16(r.Kind), r.ID, nil)
+	}
+	var values [][]byte // nil is a row that is not there
+	b.Queue(t.cluster.sql.began, t.tenant[:], ahead.kinds, ahead.ids).QueryRow(func(r pgx.Row) error { return r.Scan(&now, &t.server, &values) })
+	if scope.Epoch != 0 {
+		b.Queue(t.cluster.lead.epoch).QueryRow(func(r pgx.Row) error { return r.Scan(&t.epoch) })
+	}
 	if err := t.conn.SendBatch(t.ctx, b).Close(); err != nil {
 		return t.fail(err)
 	}
 	t.now = t.cluster.clock.read(now)
+	t.readAhead(scope.Ahead, values)
 	return nil
 }
 

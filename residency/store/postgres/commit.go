@@ -21,12 +21,14 @@ const (
 )
 
 // commit sends what the transaction wrote and commits it, without waiting for
-// the disk: one round trip, or two when it appends entries. It gives the newest place that it made.
+// the disk: one round trip, or two when it asks for its entries' places. It gives the newest place that it made.
 func (t *tx) commit() (last uint64, again bool, err error) {
 	b := &pgx.Batch{}
 	t.queueRows(b)
 	t.queueTasks(b)
-	if len(t.appended) > 0 {
+	if s, ok := t.splice(); ok {
+		s.queue(b, t, &last)
+	} else if len(t.appended) > 0 {
 		b.Queue(t.cluster.sql.head, len(t.appended), milliseconds(maxIdleHead)).QueryRow(func(r pgx.Row) error { return r.Scan(&last, nil) })
 		if err := t.conn.SendBatch(t.ctx, b).Close(); err != nil {
 			err = t.fail(err)
@@ -50,14 +52,23 @@ func (t *tx) commit() (last uint64, again bool, err error) {
 	return last, false, nil
 }
 
+// splice takes the transaction's entries apart, unless there are none or the
+// server cannot put them together.
+func (t *tx) splice() (spliced, bool) {
+	if len(t.appended) == 0 || t.asking {
+		return spliced{}, false
+	}
+	return splice(t.appended, t.cluster.durable.Load()+uint64(len(t.appended)))
+}
+
 // queueRows adds the statements that write rows, in ascending order of the rows.
 func (t *tx) queueRows(b *pgx.Batch) {
-	order := make([]row, 0, len(t.rows))
+	order := make([]store.Row, 0, len(t.rows))
 	for r := range t.rows {
 		order = append(order, r)
 	}
-	slices.SortFunc(order, func(a, b row) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), strings.Compare(string(a.id), string(b.id)))
+	slices.SortFunc(order, func(a, b store.Row) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(string(a.ID), string(b.ID)))
 	})
 	var put, remove columns
 	for _, r := range order {
@@ -65,7 +76,7 @@ func (t *tx) queueRows(b *pgx.Batch) {
 		if w.deleted {
 			c = &remove
 		}
-		c.add(0, int16(r.kind), r.id, w.value)
+		c.add(0, int16(r.Kind), r.ID, w.value)
 		if c.full() {
 			t.flushRows(b, &put, &remove)
 		}

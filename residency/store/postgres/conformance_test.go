@@ -68,6 +68,10 @@ func (r *replicas) Due(ctx context.Context, limit int) ([]store.Task, error) {
 	return r.next().Due(ctx, limit)
 }
 
+func (r *replicas) Lead(ctx context.Context, holder string, ttl time.Duration) (uint64, error) {
+	return r.next().Lead(ctx, holder, ttl)
+}
+
 // Now is the later of the two: a clock is only promised not to run backwards within one process.
 func (r *replicas) Now() time.Time {
 	one, two := r.one.clock.now(), r.two.clock.now()
@@ -83,6 +87,24 @@ func (r *replicas) Entry(ctx context.Context, place uint64) ([]byte, error) {
 
 func (r *replicas) Entries(ctx context.Context, from uint64, yield func(uint64, []byte) bool) error {
 	return r.next().Entries(ctx, from, yield)
+}
+
+func (r *replicas) At(ctx context.Context, places []uint64, yield func(uint64, []byte) bool) error {
+	return r.next().At(ctx, places, yield)
+}
+
+func (r *replicas) First(ctx context.Context) (uint64, error) { return r.next().First(ctx) }
+
+func (r *replicas) Drop(ctx context.Context, upTo, epoch uint64) error {
+	return r.next().Drop(ctx, upTo, epoch)
+}
+
+func (r *replicas) Tenants(ctx context.Context, after store.Tenant, yield func(store.Tenant) bool) error {
+	return r.next().Tenants(ctx, after, yield)
+}
+
+func (r *replicas) Purge(ctx context.Context, tenants []store.Tenant) error {
+	return r.next().Purge(ctx, tenants)
 }
 
 func (r *replicas) Last(ctx context.Context) (uint64, error) { return r.next().Last(ctx) }

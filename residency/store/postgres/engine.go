@@ -139,8 +139,13 @@ func (e *engine) close() error {
 	return nil
 }
 
-// write runs statements as one transaction that is durable when it returns nil,
-// in one round trip. queue adds them, and what reads their results.
+// proofSQL makes a transaction's commit wait for the disk and the standbys even if
+// nothing else was written. It may rest on what an earlier one left that gave up waiting for the standbys: that
+// is there for all to see, and is only as durable as what comes after it in the log.
+const proofSQL = "select pg_logical_emit_message(true, 'domicile', '')::text"
+
+// write runs statements as one transaction, in one round trip. When it returns nil, what
+// they did and what they saw is durable. queue adds them, and what reads their results.
 func (e *engine) write(ctx context.Context, queue func(b *pgx.Batch)) error {
 	c, err := e.acquire(ctx)
 	if err != nil {
@@ -151,6 +156,7 @@ func (e *engine) write(ctx context.Context, queue func(b *pgx.Batch)) error {
 	b.Queue("begin isolation level read committed")
 	b.Queue(limitsSQL, limits(ctx, "on")...)
 	queue(b)
+	b.Queue(proofSQL)
 	b.Queue("commit")
 	forgetWarning(c.Conn())
 	if err := c.SendBatch(ctx, b).Close(); err != nil {

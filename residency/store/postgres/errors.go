@@ -39,19 +39,20 @@ const (
 	codeUndefinedTable   = "42P01"
 	codeUndefinedSchema  = "3F000"
 	codeLockNotAvailable = "55P03"
+	codeIdle             = "25P03" // idle in a transaction for too long
 )
 
 // passing are the codes of what passes: a transaction that it ended has left
 // nothing behind and may be run again.
 var passing = map[string]bool{
-	"40001": true, // serialisation failure
-	"40P01": true, // deadlock
-	"25006": true, // a read-only server: it has just ceased to be the primary
-	"25P03": true, // idle in a transaction for too long
-	"53300": true, // too many connections
-	"57P01": true, // the server stops
-	"57P02": true, // another of its processes crashed
-	"57P03": true, // it starts
+	"40001":  true, // serialisation failure
+	"40P01":  true, // deadlock
+	"25006":  true, // a read-only server: it has just ceased to be the primary
+	codeIdle: true,
+	"53300":  true, // too many connections
+	"57P01":  true, // the server stops
+	"57P02":  true, // another of its processes crashed
+	"57P03":  true, // it starts
 }
 
 // passes reports whether what went wrong before a commit was sent may be gone
@@ -65,10 +66,11 @@ func passes(err error) bool {
 }
 
 // certain reports whether an error that came instead of a commit's confirmation
-// says for sure that nothing was committed: the server refused a statement and lived.
+// says for sure that nothing was committed: the server refused a statement and lived, or had
+// given up waiting for one.
 func certain(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR"
+	return errors.As(err, &pg) && (pg.SeverityUnlocalized == "ERROR" || pg.Code == codeIdle)
 }
 
 // The pace of repetitions.

@@ -2,11 +2,14 @@ package postgres
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -43,8 +46,19 @@ func wantErr(t testing.TB, err error, want ...error) {
 	}
 }
 
-// both writes a row and an entry of one name.
+// both writes a row and an entry of one name. The entry states its place as those of
+// package audit do, so that the server can put it in.
 func both(tx store.Tx, name string, build func()) error {
+	return bothAs(tx, name, build, varint)
+}
+
+// varint and decimal are entries that state their place. The server cannot put in a decimal.
+func varint(name string, place uint64) []byte {
+	return append(binary.AppendUvarint([]byte(name+"@"), place), " is its place"...)
+}
+func decimal(name string, place uint64) []byte { return fmt.Appendf(nil, "%s@%d", name, place) }
+
+func bothAs(tx store.Tx, name string, build func(), entry func(string, uint64) []byte) error {
 	if err := tx.Put(store.KindRecord, store.ID(name), []byte(name)); err != nil {
 		return err
 	}
@@ -52,7 +66,7 @@ func both(tx store.Tx, name string, build func()) error {
 		if build != nil {
 			build()
 		}
-		return fmt.Appendf(nil, "%s@%d", name, place)
+		return entry(name, place)
 	})
 }
 
@@ -65,7 +79,8 @@ func names(t testing.TB, c *Cluster, of ...byte) map[string]bool {
 	last := uint64(0)
 	must(t, c.Entries(ctx, 1, func(place uint64, e []byte) bool {
 		name, _, _ := strings.Cut(string(e), "@")
-		if place != last+1 || string(e) != fmt.Sprintf("%s@%d", name, place) || entries[name] != 0 {
+		right := bytes.Equal(e, varint(name, place)) || bytes.Equal(e, decimal(name, place))
+		if place != last+1 || !right || entries[name] != 0 {
 			t.Fatalf("place %d holds %q, after place %d", place, e, last)
 		}
 		entries[name], last = place, place
@@ -95,38 +110,43 @@ func names(t testing.TB, c *Cluster, of ...byte) map[string]bool {
 }
 
 // A connection that is lost in the middle of a transaction costs a repetition
-// before the commit was sent, and certainty after it.
+// before the commit was sent, and certainty after it. What is written goes with the commit, unless
+// the places are asked for.
 func TestConnectionIsCut(t *testing.T) {
 	s := sharedServer(t)
 	for _, test := range []struct {
 		name          string
-		during, build cut // set at the end of fn, and while the entry is built
+		entry         func(string, uint64) []byte
+		during, build cut // set at the end of fn, and while the entry is built at its place
 		known, there  bool
 	}{
-		{"nothing is cut", pass, pass, true, true},
-		{"what is written does not arrive", lose, pass, true, true},
-		{"what is written arrives and the answer does not", silence, pass, true, true},
-		{"the commit does not arrive", pass, lose, false, false},
-		{"the commit arrives and its confirmation does not", pass, silence, false, true},
+		{"nothing is cut", varint, pass, pass, true, true},
+		{"the commit does not arrive", varint, lose, pass, false, false},
+		{"the commit arrives and its confirmation does not", varint, silence, pass, false, true},
+		{"nothing is cut, asking", decimal, pass, pass, true, true},
+		{"what is written does not arrive", decimal, lose, pass, true, true},
+		{"what is written arrives and the answer does not", decimal, silence, pass, true, true},
+		{"the commit does not arrive, after asking", decimal, pass, lose, false, false},
+		{"the commit arrives and its confirmation does not, after asking", decimal, pass, silence, false, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			location := s.location(t, RoleCluster)
 			p := newProxy(t, s)
 			c := openAt(t, p.through(location))
 			// So that the connection knows every statement.
-			must(t, c.Update(within(t, 20*time.Second), alone(2), func(tx store.Tx) error { return both(tx, "before", nil) }))
+			must(t, c.Update(within(t, 20*time.Second), alone(2), func(tx store.Tx) error { return bothAs(tx, "before", nil, test.entry) }))
 			first := true
 			err := c.Update(within(t, 20*time.Second), alone(1), func(tx store.Tx) error {
 				defer func() { first = false }()
 				if first {
 					p.next.Store(int32(test.during))
 				}
-				now := first
-				return both(tx, "it", func() {
-					if now && test.build != pass {
+				now, built := first, 0
+				return bothAs(tx, "it", func() {
+					if built++; now && test.build != pass && built == 3 { // after the two that find out what it is like
 						p.next.Store(int32(test.build))
 					}
-				})
+				}, test.entry)
 			})
 			if test.known {
 				must(t, err)
@@ -445,13 +465,18 @@ func TestMigrate(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if _, to, err := Migrate(within(t, 30*time.Second), location, RoleCluster); err != nil || to != 1 {
+			if _, to, err := Migrate(within(t, 30*time.Second), location, RoleCluster); err != nil || to != 3 {
 				t.Errorf("migrated to step %d, %v", to, err)
 			}
 		})
 	}
 	wg.Wait()
 	c := openAt(t, location)
+	// As an older program left the tables; c is one that goes on by them.
+	must(t, s.Exec("domicile", "domicile", "drop table "+c.table("leader")+", "+c.table("kept"), "update "+c.table("format")+" set step = 1, compatible = 1"))
+	if _, err := OpenCluster(t.Context(), location, Options{}); err == nil || !strings.Contains(err.Error(), "migrate") {
+		t.Errorf("tables that are a step behind: %v", err)
+	}
 	stop := make(chan struct{})
 	wg.Go(func() {
 		for i := 0; ; i++ {
@@ -465,15 +490,18 @@ func TestMigrate(t *testing.T) {
 			}
 		}
 	})
-	for range 3 {
+	for _, was := range []int{1, 3, 3} {
 		from, to, err := Migrate(within(t, 30*time.Second), location, RoleCluster)
-		if err != nil || from != 1 || to != 1 {
+		if err != nil || from != was || to != 3 {
 			t.Errorf("migrated from step %d to %d, %v", from, to, err)
 		}
 	}
 	close(stop)
 	wg.Wait()
 	names(t, c, 1)
+	if epoch, err := c.Lead(within(t, 20*time.Second), "one", time.Hour); err != nil || epoch != 1 {
+		t.Errorf("after the migration: epoch %d, %v", epoch, err)
+	}
 	if _, _, err := Migrate(within(t, 30*time.Second), location, RoleKeys); err == nil {
 		t.Error("a cluster's schema became one of keys")
 	}
@@ -490,6 +518,9 @@ func TestFormat(t *testing.T) {
 		must(t, tx.Append("index", func(uint64) []byte { return []byte("entry") }))
 		return tx.Append("index", func(uint64) []byte { return nil })
 	}))
+	before := strconv.FormatInt(time.Now().UnixNano(), 10)
+	_, err := c.Lead(within(t, 20*time.Second), "\x00\xffa", time.Minute)
+	must(t, err)
 	conn, err := pgx.Connect(t.Context(), s.URL("domicile", "domicile"))
 	must(t, err)
 	defer conn.Close(t.Context())
@@ -498,7 +529,9 @@ func TestFormat(t *testing.T) {
 		"select at || ' ' || encode(tenant, 'hex') || ' ' || kind || ' ' || encode(id, 'hex') || ' ' || encode(value, 'hex') from %s.agenda":                  "1700000000123456789 01000000000000000000000000000001 2 6964 7461736b",
 		"select string_agg(place || ' ' || encode(entry, 'hex'), '; ' order by place) from %s.outbox":                                                         "1 656e747279; 2 ",
 		"select last || '' from %s.head":                                 "2",
-		"select role || ' ' || step || ' ' || compatible from %s.format": "cluster 1 1",
+		"select role || ' ' || step || ' ' || compatible from %s.format": "cluster 3 1",
+		"select first || '' from %s.kept":                                "1",
+		"select encode(holder, 'hex') || ' ' || epoch || ' ' || (until between " + before + " and " + before + " + 70000000000) from %s.leader": "00ff61 1 true",
 	} {
 		var got string
 		must(t, conn.QueryRow(t.Context(), strings.ReplaceAll(sql, "%s", c.schema)).Scan(&got))

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,8 +25,14 @@ const maxKeyName = 64
 // says what to do about that.
 type Keys struct {
 	*engine
-	get, create, destroy, list string
+	get, getMarked, create, destroy, list string
+
+	proven atomic.Pointer[mark] // nil = nothing is known yet
 }
+
+// markSQL gives what a mark holds: every transaction before the oldest that is
+// still running has ended, and is in the log before whatever follows.
+const markSQL = "select pg_postmaster_start_time(), pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 var _ store.Keys = (*Keys)(nil)
 
@@ -35,11 +44,12 @@ func OpenKeys(ctx context.Context, location string, o Options) (*Keys, error) {
 	}
 	table := e.table("keys")
 	return &Keys{
-		engine:  e,
-		get:     "select wrapped from " + table + " where name = $1",
-		create:  "insert into " + table + " (name, wrapped) values ($1, $2) on conflict do nothing",
-		destroy: "delete from " + table + " where name >= $1 and name < $2",
-		list:    "select name, wrapped from " + table + " where name >= $1 and name < $2 order by name limit $3",
+		engine:    e,
+		get:       "select wrapped from " + table + " where name = $1",
+		getMarked: "select wrapped, pg_postmaster_start_time() = $2::timestamptz and age(xmin) > age($3::text::xid) from " + table + " where name = $1",
+		create:    "insert into " + table + " (name, wrapped) values ($1, $2) on conflict do nothing",
+		destroy:   "delete from " + table + " where name >= $1 and name < $2",
+		list:      "select name, wrapped from " + table + " where name >= $1 and name < $2 order by name limit $3",
 	}, nil
 }
 
@@ -53,15 +63,76 @@ func (k *Keys) begin(ctx context.Context, name string) error {
 	return k.enter(ctx)
 }
 
-// Get is store.Keys.
+// Get is store.Keys. A key that is not known to be durable is not given: what it
+// would seal, durably and perhaps on another server, would be lost with it. Nor is it said that there is none by a
+// server that was left behind by a failover.
 func (k *Keys) Get(ctx context.Context, name string) (wrapped []byte, err error) {
 	if err := k.begin(ctx, name); err != nil {
 		return nil, err
 	}
 	defer k.leave()
-	err = k.read(ctx, func() error { return k.pool.QueryRow(ctx, k.get, []byte(name)).Scan(&wrapped) })
+	wrapped, durable, err := k.look(ctx, name)
+	if !durable && (err == nil || errors.Is(err, store.ErrNotFound)) {
+		wrapped, err = k.prove(ctx, name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
+	}
+	return wrapped, nil
+}
+
+// mark is up to where a server's transactions are known to be durable.
+type mark struct {
+	server time.Time // when the server was started
+	xid    uint32    // every transaction before it
+	time   time.Time // when that was found out
+}
+
+// maxMark is how long a mark is good for: transactions' numbers come around again, after two thousand million.
+const maxMark = time.Hour
+
+// look reads a key, and whether it is known to be durable because what made it is
+// before the mark, on the same server. It is never known that a key is not there.
+func (k *Keys) look(ctx context.Context, name string) (wrapped []byte, durable bool, err error) {
+	m := k.proven.Load()
+	if m == nil || time.Since(m.time) > maxMark {
+		return nil, false, nil
+	}
+	err = k.read(ctx, func() error {
+		return k.pool.QueryRow(ctx, k.getMarked, []byte(name), m.server, strconv.FormatUint(uint64(m.xid), 10)).Scan(&wrapped, &durable)
+	})
+	return wrapped, durable, err
+}
+
+// prove reads a key in a transaction that is durable, and sets the mark.
+func (k *Keys) prove(ctx context.Context, name string) (wrapped []byte, err error) {
+	var found bool
+	m := mark{}
+	err = retry(ctx, func() (bool, error) {
+		found, m.time = false, time.Now()
+		err := k.write(ctx, func(b *pgx.Batch) {
+			b.Queue(markSQL).QueryRow(func(r pgx.Row) error {
+				var xid int64
+				err := r.Scan(&m.server, &xid)
+				m.xid = uint32(xid) //nolint:gosec // its lower half is what rows have
+				return err
+			})
+			b.Queue(k.get, []byte(name)).QueryRow(func(r pgx.Row) error {
+				err := r.Scan(&wrapped)
+				if found = err == nil; errors.Is(err, pgx.ErrNoRows) {
+					return nil
+				}
+				return err
+			})
+		})
+		return err != nil && passes(err), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.proven.Store(&m)
+	if !found {
+		return nil, store.ErrNotFound
 	}
 	return wrapped, nil
 }
@@ -158,7 +229,6 @@ func (k *Keys) Ping(ctx context.Context) error {
 	}
 	defer k.leave()
 	return k.write(ctx, func(b *pgx.Batch) {
-		b.Queue("select pg_logical_emit_message(true, 'domicile', '')::text")
 		b.Queue(k.get, []byte{}).Query(func(r pgx.Rows) error { r.Close(); return r.Err() })
 	})
 }

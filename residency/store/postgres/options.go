@@ -20,7 +20,7 @@ type Options struct {
 
 	// Observe is told how long each operation took, from its call to its
 	// return, errors included; nil = nobody is told. The operations are "update", "view",
-	// "due" and "entries". It is called on the caller's goroutine.
+	// "due", "lead" and "entries". It is called on the caller's goroutine.
 	Observe func(operation string, took time.Duration)
 }
 

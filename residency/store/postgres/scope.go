@@ -28,10 +28,13 @@ func lockKey(parts ...string) int64 {
 }
 
 // advisory gives the numbers and modes of a scope's locks in the order in which
-// everybody takes them: the tenant's, then those of its objects, ascending, each
-// once and in the stronger of its modes.
+// everybody takes them: the leadership's, shared, if the scope names an epoch, the tenant's, then
+// those of its objects, ascending, each once and in the stronger of its modes.
 func advisory(schema string, scope store.Scope, shared bool) (keys []int64, exclusive []bool) {
 	tenant := string(scope.Tenant[:])
+	if scope.Epoch != 0 {
+		keys, exclusive = append(keys, leadershipKey(schema)), append(exclusive, false)
+	}
 	keys, exclusive = append(keys, lockKey(schema, tenant)), append(exclusive, scope.Exclusive && !shared)
 	type one struct {
 		key       int64

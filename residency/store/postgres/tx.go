@@ -21,12 +21,6 @@ var (
 	errDead     = fmt.Errorf("%w: the transaction is over", store.ErrClosed)
 )
 
-// row names a row of the transaction's tenant.
-type row struct {
-	kind store.Kind
-	id   store.ID
-}
-
 // task names a task of the transaction's tenant.
 type task struct {
 	at   int64 // nanoseconds since 1970
@@ -57,12 +51,15 @@ type tx struct {
 
 	server time.Time // when the server that it runs on was started
 	now    time.Time
+	epoch  uint64 // the leadership's, if the scope names one
 
-	rows     map[row]write
+	ahead    map[store.Row][]byte // what was read with the locks; nil = it is not there
+	rows     map[store.Row]write
 	tasks    map[task]write
 	appended []entry
 
 	readOnly bool
+	asking   bool // for the entries' places, since they were of another width than thought
 	dead     bool
 	failed   error // the first thing that went wrong on the connection; nothing goes on after it
 }
@@ -101,11 +98,18 @@ func (t *tx) Get(kind store.Kind, id store.ID) ([]byte, error) {
 	if err := t.readable(); err != nil {
 		return nil, err
 	}
-	if w, ok := t.rows[row{kind, id}]; ok {
+	r := store.Row{Kind: kind, ID: id}
+	if w, ok := t.rows[r]; ok {
 		if w.deleted {
 			return nil, notFound(kind)
 		}
 		return append([]byte{}, w.value...), nil
+	}
+	if value, ok := t.ahead[r]; ok {
+		if value == nil {
+			return nil, notFound(kind)
+		}
+		return append([]byte{}, value...), nil
 	}
 	var value []byte
 	err := t.conn.QueryRow(t.ctx, t.cluster.sql.get, t.tenant[:], int16(kind), []byte(id)).Scan(&value)
@@ -118,20 +122,31 @@ func (t *tx) Get(kind store.Kind, id store.ID) ([]byte, error) {
 	return value, nil
 }
 
+// readAhead keeps the rows that were read with the locks.
+func (t *tx) readAhead(rows []store.Row, values [][]byte) {
+	if len(rows) == 0 || len(rows) != len(values) {
+		return
+	}
+	t.ahead = make(map[store.Row][]byte, len(rows))
+	for i, r := range rows {
+		t.ahead[r] = values[i]
+	}
+}
+
 func (t *tx) Put(kind store.Kind, id store.ID, value []byte) error {
-	return t.write(row{kind, id}, write{value: append([]byte{}, value...)})
+	return t.write(store.Row{Kind: kind, ID: id}, write{value: append([]byte{}, value...)})
 }
 
 func (t *tx) Delete(kind store.Kind, id store.ID) error {
-	return t.write(row{kind, id}, write{deleted: true})
+	return t.write(store.Row{Kind: kind, ID: id}, write{deleted: true})
 }
 
-func (t *tx) write(r row, w write) error {
+func (t *tx) write(r store.Row, w write) error {
 	if err := t.writable(); err != nil {
 		return err
 	}
 	if t.rows == nil {
-		t.rows = make(map[row]write)
+		t.rows = make(map[store.Row]write)
 	}
 	t.rows[r] = w
 	return nil
@@ -237,7 +252,7 @@ func (t *tx) Scan(kind store.Kind, prefix, after store.ID, yield func(store.ID, 
 
 // yieldOwn yields what the transaction wrote to a row, unless it deleted it.
 func (t *tx) yieldOwn(kind store.Kind, id store.ID, yield func(store.ID, []byte) bool) bool {
-	w := t.rows[row{kind, id}]
+	w := t.rows[store.Row{Kind: kind, ID: id}]
 	return w.deleted || yield(id, append([]byte{}, w.value...))
 }
 
@@ -255,8 +270,8 @@ func successor(prefix store.ID) store.ID {
 func (t *tx) within(kind store.Kind, lower, upper store.ID) []found {
 	var own []found
 	for r := range t.rows {
-		if r.kind == kind && r.id >= lower && (upper == "" || r.id < upper) {
-			own = append(own, found{id: r.id})
+		if r.Kind == kind && r.ID >= lower && (upper == "" || r.ID < upper) {
+			own = append(own, found{id: r.ID})
 		}
 	}
 	slices.SortFunc(own, func(a, b found) int { return strings.Compare(string(a.id), string(b.id)) })
