@@ -5,6 +5,9 @@
 // that no two scopes wait for each other in a circle. A lock is granted in the
 // order of asking: whoever asks for shared mode waits behind an earlier request
 // for exclusive mode, so a stream of readers cannot starve a writer.
+//
+// A scope that names an epoch takes the leadership's lock first, in shared mode: who
+// waits for a change of leaders holds nothing that a call could need.
 package lock
 
 import (
@@ -40,12 +43,21 @@ func New() *Table {
 	return t
 }
 
-// key names a lock: a tenant's own, or that of one of its objects.
+// key names a lock: a tenant's own, that of one of its objects, or one of the leadership's two.
 type key struct {
-	tenant   store.Tenant
-	isObject bool
-	object   store.ID
+	tenant store.Tenant
+	of     what
+	object store.ID
 }
+
+type what uint8
+
+const (
+	ofTenant what = iota
+	ofObject
+	ofLeadership
+	ofRenewal
+)
 
 // maxFree is how many unused entries a shard keeps for the next lock.
 const maxFree = 64
@@ -95,16 +107,40 @@ func (t *Table) Acquire(ctx context.Context, scope store.Scope, shared bool, hel
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}
+	if scope.Epoch != 0 {
+		if err := t.take(ctx, key{of: ofLeadership}, false, held); err != nil {
+			return err
+		}
+	}
 	if err := t.take(ctx, key{tenant: scope.Tenant}, scope.Exclusive && !shared, held); err != nil {
+		held.Release()
 		return err
 	}
 	var buf [4]store.Lock
 	for _, o := range inOrder(buf[:0], scope.Objects) {
-		k := key{tenant: scope.Tenant, isObject: true, object: o.Object}
+		k := key{tenant: scope.Tenant, of: ofObject, object: o.Object}
 		if err := t.take(ctx, k, o.Exclusive && !shared, held); err != nil {
 			held.Release()
 			return err
 		}
+	}
+	return nil
+}
+
+// AcquireLeadership takes the lock under which a leader renews its time and, to follow another, the
+// leadership's before it, which excludes every scope that names an epoch. Errors are as for Acquire.
+func (t *Table) AcquireLeadership(ctx context.Context, follow bool, held *Held) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
+	}
+	if follow {
+		if err := t.take(ctx, key{of: ofLeadership}, true, held); err != nil {
+			return err
+		}
+	}
+	if err := t.take(ctx, key{of: ofRenewal}, true, held); err != nil {
+		held.Release()
+		return err
 	}
 	return nil
 }

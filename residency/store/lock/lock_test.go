@@ -172,3 +172,38 @@ func BenchmarkAcquire(b *testing.B) {
 		}
 	})
 }
+
+// Who waits for a change of leaders holds nothing, and a renewal waits for no scope.
+func TestLeadershipComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := New()
+		ofEpoch := store.Scope{Exclusive: true, Epoch: 1}
+		running := acquire(t, table, store.Scope{Tenant: store.Tenant{1}, Epoch: 1})
+		follower := make(chan *Held, 1)
+		go func() {
+			held := new(Held)
+			if err := table.AcquireLeadership(t.Context(), true, held); err != nil {
+				t.Error(err)
+			}
+			follower <- held
+		}()
+		synctest.Wait()
+		behind := queue(t.Context(), table, ofEpoch)
+		waiting(t, follower, behind)
+		call := acquire(t, table, exclusive) // of the tenant that the scope behind the follower is about
+		renewal := new(Held)
+		if err := table.AcquireLeadership(t.Context(), false, renewal); err != nil {
+			t.Fatal(err)
+		}
+		renewal.Release()
+		call.Release()
+		running.Release()
+		held := <-follower
+		waiting(t, behind)
+		held.Release()
+		(<-behind).Release()
+		if n := table.Len(); n != 0 {
+			t.Errorf("%d locks are left", n)
+		}
+	})
+}

@@ -119,7 +119,8 @@ const (
 )
 
 // Open opens a bucket and checks that the server keeps the promises that this
-// package builds on. It refuses one that does not, and wraps store.ErrUnavailable when it cannot tell.
+// package builds on. It refuses one that does not, and wraps store.ErrUnavailable when it cannot tell; ErrRefused
+// besides when the server answered and asking again would not help.
 func Open(ctx context.Context, o Options) (*Blobs, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err

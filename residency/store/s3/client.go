@@ -161,6 +161,15 @@ func is(err error, codes ...string) bool {
 	return false
 }
 
+// ErrRefused is also wrapped by an error when the server answered, and would
+// answer the same again: there is no such bucket, or the credentials are not good for it.
+var ErrRefused = errors.New("the server refuses")
+
+// refusal is what the server answered, as an ErrRefused.
+type refusal struct{ error }
+
+func (refusal) Is(target error) bool { return target == ErrRefused }
+
 // failed gives an error of the client or the server the store's kind, and a
 // text without keys, addresses or whatever else the original one quotes.
 func failed(ctx context.Context, op string, err error) error {
@@ -173,7 +182,11 @@ func failed(ctx context.Context, op string, err error) error {
 func plain(err error) error {
 	var answer minio.ErrorResponse
 	if errors.As(err, &answer) {
-		return fmt.Errorf("the server answers %d %s", answer.StatusCode, word(answer.Code))
+		text := fmt.Errorf("the server answers %d %s", answer.StatusCode, word(answer.Code))
+		if !transient(err) {
+			return refusal{text}
+		}
+		return text
 	}
 	var untrusted *tls.CertificateVerificationError
 	if errors.As(err, &untrusted) {

@@ -3,7 +3,6 @@ package s3
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -68,19 +67,7 @@ func (b *Blobs) checkFormat(ctx context.Context) error {
 	if err := b.putFormat(ctx, false); err != nil && !errors.Is(err, store.ErrExists) {
 		return err
 	}
-	r, err := b.open(ctx, b.root+formatKey, 0, 64)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	got, err := io.ReadAll(r)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	if string(got) != format {
-		return fmt.Errorf("%w: the bucket is a %q, this program reads a %q", store.ErrCorrupt, got, format)
-	}
-	return nil
+	return b.readFormat(ctx)
 }
 
 // neverReplaces refuses a server that puts an object in place of another in spite of
