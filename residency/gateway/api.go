@@ -15,21 +15,33 @@ type Caller struct {
 	Jurisdiction residency.Jurisdiction
 	Party        residency.Party
 	Sees         func(tenant string) bool // the caller's tenant list; nil sees none
+	SeesAll      bool                     // the list holds every tenant there is and will be
 }
 
 // Call is one call on its way through the gateway: who calls what, by which
 // way, and what was decided about it. A Call serves one request.
 type Call struct {
-	Caller  Caller
-	Method  string                   // the full method, for example "/residency.v1.RecordService/GetRecord"
-	Action  residency.Action         // the method's annotated action
-	Class   residency.DataClass      // the method's annotated data class
-	Via     []residency.Jurisdiction // gateways on the way that do not serve the home region themselves
-	Decided func(residency.Decision) // called once, when the decision is durable and before any data moves; may be nil
+	Caller    Caller
+	Method    string                   // the full method, for example "/residency.v1.RecordService/GetRecord"
+	Action    residency.Action         // the method's annotated action
+	Class     residency.DataClass      // the method's annotated data class
+	Via       []residency.Jurisdiction // gateways on the way that do not serve the home region themselves
+	Peer      string                   // the identity of the gateway that forwarded the call here; "" = it came directly
+	Elsewhere residency.Region         // where the call was forwarded, unless it is decided here
+	Decided   func(residency.Decision) // called once, when the decision is durable and before any data moves; may be nil
+
+	// Sent waits until the transport has passed on what a stream gave it, or stop is closed; an error ends
+	// the stream. Its lease is looked at after it, so that what waits for a slow caller waits
+	// where it can still be held back. May be nil.
+	Sent func(stop <-chan struct{}) error
 
 	// Decision is what was decided, for the trailer: set as soon as the decision
 	// is durable, whether the call then succeeds or not. Its ID is empty until then.
 	Decision residency.Decision
+
+	// Lease is how long from the call's begin its answer may be passed on, when it tells what is there; 0 =
+	// for as long as one likes. Of a stream it is what it begins with (see Leases). It is set with Decision.
+	Lease time.Duration
 }
 
 // TenantState is whether a tenant is served.
@@ -309,4 +321,14 @@ type RegionStatus struct {
 	Up            bool
 	PolicyVersion string
 	PolicyDigest  string
+}
+
+// Checkpoint is the newest signed state of a cluster's audit log.
+type Checkpoint struct {
+	Cluster  string
+	Text     []byte // a signed note (C2SP tlog-checkpoint)
+	Verifier string // the log's public key: ORIGIN+HASH+BASE64
+	Size     uint64 // how many entries it is of
+	Signed   time.Time
+	Pending  uint64 // entries behind it
 }

@@ -96,7 +96,7 @@ func (b *openBlob) Abort() {
 // deleteDrive deletes a Swiss tenant's drive.
 func (w *world) deleteDrive(tenant, drive string) {
 	w.t.Helper()
-	w.ok(w.g.DeleteDrive(w.t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.AccountData), DeleteDrive{Tenant: tenant, Drive: drive}))
+	w.ok(w.g.DeleteDrive(w.t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.VirtualDriveData), DeleteDrive{Tenant: tenant, Drive: drive}))
 }
 
 // writing begins a write of a megabyte of ones at the start of a drive, which
@@ -756,7 +756,7 @@ func TestAttackDeletionRepeated(t *testing.T) {
 	w.mem["ch"].Fail(storetest.OpKeysDestroy, storetest.Once(storetest.FaultFail))
 	req := DeleteDrive{Tenant: "alpen", Drive: "d1", RequestID: newRequestID()}
 	erase := func() error {
-		return w.g.DeleteDrive(t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.AccountData), req)
+		return w.g.DeleteDrive(t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.VirtualDriveData), req)
 	}
 	w.wantKind(erase(), residency.KeysUnavailable)
 	if erase() != nil {

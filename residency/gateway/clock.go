@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boottime is the time since the machine started, suspensions included: a lease
+// Boottime is the time since the machine started, suspensions included: a lease
 // must not outlive its second because the machine slept.
-func boottime() time.Duration {
+func Boottime() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		panic("gateway: CLOCK_BOOTTIME: " + err.Error()) // Linux has it since 2.6.39

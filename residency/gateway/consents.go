@@ -190,7 +190,7 @@ func (t *txn) addConsent(id uuid.UUID, scope store.ID, keys scopeKeys, c *consen
 		return err
 	}
 	t.decision.ConsentID = c.ID // the log names it
-	t.later(func(context.Context) { t.g.metrics.consentChange(t.home.region.Name, "granted") })
+	t.later(func(context.Context) { t.g.metrics.consentChange(t.home.region.Name, changeGranted) })
 	return t.Put(store.KindConsentID, newestFirst(id), []byte(scope))
 }
 
@@ -260,7 +260,7 @@ func (t *txn) supersede(scope store.ID, keys scopeKeys, old *consent.Consent, by
 	}
 	old.Superseded, old.SupersededBy = t.now, by
 	t.later(func(context.Context) {
-		t.g.metrics.consentChange(t.home.region.Name, "superseded")
+		t.g.metrics.consentChange(t.home.region.Name, changeSuperseded)
 		t.g.keeper.cut(old.ID, residency.ConsentIsSuperseded)
 	})
 	return t.putConsent(keys, scope+newestFirst(id), 2, old)
@@ -462,7 +462,7 @@ func (t *txn) withdraw(req WithdrawConsent) (ConsentWithdrawn, error) {
 		if err := t.remember(req.RequestID, nil); err != nil {
 			return ConsentWithdrawn{}, err
 		}
-		t.later(func(context.Context) { t.g.metrics.consentChange(t.home.region.Name, "withdrawn") })
+		t.later(func(context.Context) { t.g.metrics.consentChange(t.home.region.Name, changeWithdrawn) })
 	}
 	t.later(func(context.Context) { t.g.keeper.cut(c.ID, residency.ConsentIsWithdrawn) })
 	return ConsentWithdrawn{ID: c.ID, State: c.State(t.now), Withdrawn: c.Withdrawn}, nil

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +57,8 @@ type act struct {
 	// The hooks below of an act that opens a stream run again whenever its lease is
 	// renewed, beside the stream: they must not write what the stream or its body uses.
 
+	// ahead lists further rows that the act will read; nil = none. See store.Scope.
+	ahead func(t *txn) []store.Row
 	// prepare looks up what the requirements depend on, once the border and the
 	// tenant are decided: a disclosure's recipient. Nil = nothing.
 	prepare func(t *txn) error
@@ -69,6 +72,9 @@ type act struct {
 	denied func(t *txn) error
 	// stream, if set, is the stream that the act opens.
 	stream *stream
+	// page, if set, stands for what the act answers in pieces without opening a stream: a peer that passes them on asks for
+	// its lease.
+	page *stream
 }
 
 // txn is the transaction in which an act is decided and carried out.
@@ -153,7 +159,7 @@ func (g *Gateway) decide(ctx context.Context, a *act, body func(*txn) error) (*t
 		answer, failed = t.run(tx, id, body)
 		return failed
 	})
-	g.metrics.decisionSeconds.Observe(time.Since(start).Seconds())
+	g.metrics.took(ctx, time.Since(start))
 	if err != nil {
 		return nil, g.undecided(ctx, a, h, failed, err)
 	}
@@ -164,10 +170,10 @@ func (g *Gateway) decide(ctx context.Context, a *act, body func(*txn) error) (*t
 // homeOf finds where the act is decided.
 func (g *Gateway) homeOf(ctx context.Context, a *act) (home, error) {
 	if a.tenant == "" {
-		return home{region: a.region, cluster: &a.region.Clusters[0]}, nil
+		return home{region: a.region, cluster: &a.region.Clusters[0]}, nil // the first keeps the log of what is about none of them
 	}
 	if a.region != nil { // a registration: the home is yet to be
-		return home{tenant: g.pseudonym(a.tenant), region: a.region, cluster: &a.region.Clusters[0], known: true}, nil
+		return g.homeToBe(ctx, a)
 	}
 	return g.locate(ctx, a.tenant, a.call.Caller.Jurisdiction)
 }
@@ -255,7 +261,27 @@ func (t *txn) scope() store.Scope {
 	if t.drive != "" {
 		s.Objects = append(s.Objects, store.Lock{Object: t.drive, Exclusive: t.a.exclusive})
 	}
+	s.Ahead = t.ahead()
 	return s
+}
+
+// ahead lists the rows that nearly every act on a subject reads, and those that
+// the act names. Where there is a border to decide about first, nothing is looked up before it.
+func (t *txn) ahead() []store.Row {
+	home := t.home.region.Jurisdiction
+	abroad := func(j residency.Jurisdiction) bool { return j != home }
+	if t.tk == nil || t.subject == "" || !t.a.to.IsZero() || abroad(t.a.call.Caller.Jurisdiction) || slices.ContainsFunc(t.a.call.Via, abroad) {
+		return nil
+	}
+	rows := []store.Row{
+		{Kind: store.KindTenant},
+		{Kind: store.KindErasure, ID: erasureMark(t.subject)},
+		{Kind: store.KindRestriction, ID: t.subject},
+	}
+	if t.a.ahead != nil {
+		rows = append(rows, t.a.ahead(t)...)
+	}
+	return rows
 }
 
 // undecided says why a transaction did not come about.
@@ -367,17 +393,31 @@ func (t *txn) conclude(ctx context.Context, began time.Duration, answer error) e
 		f(ctx)
 	}
 	call.Decision = *d
+	tells := !t.a.inbound || t.a.answers
+	if tells && (d.Allow || len(t.consents) > 0) { // a refusal, too, that came after a consent let the object be looked at
+		call.Lease = t.lease()
+	}
 	g.metrics.decided(t.home.region.Name, d, t.bytes)
+	if t.a.stream != nil {
+		t.a.stream.renew(began + t.lease())
+		if d.Allow && answer == nil {
+			g.keeper.expect(t.a.stream) // its peer may ask for its lease as soon as it knows the decision
+		}
+	}
+	if s := t.a.page; s != nil && d.Allow && answer == nil {
+		s.renew(began + t.lease())
+		g.keeper.expectPage(s, t)
+	}
 	if call.Decided != nil {
 		call.Decided(*d)
 	}
-	if t.a.stream != nil {
-		t.a.stream.renew(began + t.lease())
-	}
-	tells := !t.a.inbound || t.a.answers
 	switch {
 	case !d.Allow:
-		return &residency.Error{Op: t.a.op, Kind: d.Reason, Decision: d}
+		e := &residency.Error{Op: t.a.op, Kind: d.Reason, Decision: d}
+		if d.Reason == residency.UseHomeEndpoint {
+			e.Endpoint = t.home.region.Endpoint
+		}
+		return e
 	case tells && t.a.stream == nil && g.elapsed()-began >= t.lease():
 		return &residency.Error{
 			Op: t.a.op, Kind: residency.AuditUnavailable, Decision: d,

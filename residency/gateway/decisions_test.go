@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/domicile-project/domicile/residency"
@@ -26,8 +27,16 @@ func (o *tail) Last(ctx context.Context) (uint64, error) {
 	return last, err
 }
 
+func (o *tail) hidden(place uint64) bool {
+	return o.durable != 0 && place > o.durable || o.lost != 0 && place == o.lost
+}
+
+func (o *tail) At(ctx context.Context, places []uint64, yield func(uint64, []byte) bool) error {
+	return o.Outbox.At(ctx, slices.DeleteFunc(slices.Clone(places), o.hidden), yield)
+}
+
 func (o *tail) Entry(ctx context.Context, place uint64) ([]byte, error) {
-	if o.durable != 0 && place > o.durable || place == o.lost {
+	if o.hidden(place) {
 		return nil, fmt.Errorf("%w: place %d", store.ErrNotFound, place)
 	}
 	return o.Outbox.Entry(ctx, place)

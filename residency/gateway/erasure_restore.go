@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // ApplyLedger finds what a backup brought back of people and tenants that were
 // erased, and puts it on the agenda to be swept again. It is called before the
-// gateway serves. What was brought back cannot be read in any case: the keys are gone, and
+// gateway serves; any number of gateways may do it at once, beside others that serve. What was brought back cannot be read in any case: the keys are gone, and
 // the ledger, which is kept with them, lets none be made again.
 //
 // It takes one look per cluster at a person whose erasure the cluster knows of, and a
@@ -34,6 +35,7 @@ type restored struct {
 	subject store.ID
 	id      store.ID // of the erasure's row
 	row     erasureRow
+	done    []byte // a tenant's erasure as the cluster has it, if its sweep is done
 }
 
 func (g *Gateway) applyLedger(ctx context.Context, region *Region) error {
@@ -107,8 +109,10 @@ func (r *restored) there(ctx context.Context) (there bool, err error) {
 }
 
 // known reports whether the cluster's rows know of the erasure, so that its sweep
-// is done or on the agenda. Of a tenant's that is done, blobs may be there again all the same.
+// is done or on the agenda. Of a tenant's that is done, blobs may be there again all the same: its row is kept as
+// it was seen, for what comes of the look.
 func (r *restored) known(tx store.Tx) (bool, error) {
+	r.done = nil
 	id := erasureMark(r.subject)
 	if r.subject == "" {
 		id = r.id
@@ -120,6 +124,7 @@ func (r *restored) known(tx store.Tx) (bool, error) {
 	if err != nil || r.subject != "" {
 		return err == nil, err
 	}
+	r.done = b
 	var row erasureRow
 	err = decodeRow(b, &row)
 	return row.State != ErasureDone, err
@@ -140,12 +145,16 @@ func anyOf(tx store.Tx, kinds []store.Kind, prefix store.ID) (there bool, err er
 }
 
 // eraseAgain destroys the keys once more, should they have come back too, writes
-// the erasure's row and mark as they were, and puts its sweep on the agenda.
+// the erasure's row and mark as they were, and puts its sweep on the agenda, unless another gateway has done so since the look.
 func (g *Gateway) eraseAgain(ctx context.Context, r restored) error {
 	if err := r.home.region.destroyKeys(ctx, r.home.tenant, r.subject, &r.row); err != nil {
 		return err
 	}
 	return r.home.cluster.Rows.Update(ctx, store.Scope{Tenant: r.home.tenant, Exclusive: true}, func(tx store.Tx) error {
+		now := r
+		if known, err := now.known(tx); known || err != nil || !bytes.Equal(now.done, r.done) {
+			return err
+		}
 		row := r.row
 		was, err := readErasure(tx, r.id)
 		switch {

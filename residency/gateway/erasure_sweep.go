@@ -213,7 +213,8 @@ func (e *erasing) finish(ctx context.Context) (more bool, err error) {
 			}
 		}
 		e.row.State, e.row.Finished = ErasureDone, t.now
-		return errors.Join(putErasure(t.Tx, e.id, &e.row), t.Unschedule(e.task), t.recordErased(&e.row))
+		return errors.Join(putErasure(t.Tx, e.id, &e.row), t.Unschedule(e.task),
+			t.Schedule(purgeTask(e.home, t.now)), t.recordErased(&e.row))
 	})
 	if err == nil && e.row.State == ErasureDone {
 		region := string(e.home.region.Name)

@@ -192,7 +192,7 @@ func TestEraseSubject(t *testing.T) {
 		time.Sleep(2 * time.Hour) // the expiry of an automatic record was taken off the agenda, and the other's was not
 		due, err := w.mem["ch"].Rows().Due(t.Context(), 10)
 		w.ok(err)
-		if len(due) != 1 || due[0].ID[:idSize] != s2 {
+		if len(due) != 2 || due[0].Kind != store.TaskPurge || due[1].ID[:idSize] != s2 {
 			t.Fatalf("due are %v", due)
 		}
 		w.g.sweepAll(t.Context())

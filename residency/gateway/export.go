@@ -168,8 +168,11 @@ func (x *export) read(ctx context.Context, read func(*txn) ([]exportedPiece, err
 		}
 		return failed
 	})
-	if err != nil && failed == nil {
-		return nil, residency.E(s.op, residency.RegionUnavailable, err)
+	if failed == nil {
+		failed = err
+	}
+	if failed != nil && !errors.Is(failed, context.Canceled) {
+		failed = residency.E(s.op, residency.RegionUnavailable, failed)
 	}
 	return list, failed
 }
@@ -209,7 +212,7 @@ func (t *txn) decisionPiece(row store.ID, places []byte) (*exportedPiece, error)
 		return nil, residency.E(t.a.op, residency.IntegrityFailure, errors.New("a decision's index is damaged"))
 	}
 	first, err := t.readEntry(id, binary.BigEndian.Uint64(places))
-	if residency.KindOf(err) == residency.NotFound { // not durable yet
+	if residency.KindOf(err) == residency.NotFound { // not durable yet, or dropped
 		return nil, nil //nolint:nilnil // nothing to hand over
 	}
 	if err != nil || first.Subject != t.sk.Pseudonym() {

@@ -91,6 +91,10 @@ func (w *world) everyAccess(leak func()) map[string]func() error {
 			_, err := w.g.CheckTransfer(ctx, as(ch, "CheckTransfer", residency.Transfer, pi), CheckTransfer{Tenant: "alpen", Class: pi, To: "us", Purpose: residency.Payments})
 			return got(err)
 		},
+		"GetUsage": func() error {
+			_, _, err := w.usage(ch, GetUsage{Tenant: "alpen"})
+			return got(err)
+		},
 		"GetDecision": func() error {
 			_, err := w.g.GetDecision(ctx, as(ch, "GetDecision", residency.Govern, pi), "alpen", newRequestID())
 			return got(err)
@@ -302,7 +306,7 @@ func TestStreamNeedsItsKeys(t *testing.T) {
 	}{
 		"key store down": {func(w *world) { w.mem["ch"].Fail(storetest.OpKeysGet, storetest.Always(storetest.FaultFail)) }, residency.AuditUnavailable},
 		"drive deleted": {func(w *world) {
-			w.ok(w.g.DeleteDrive(w.t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.AccountData), DeleteDrive{Tenant: "alpen", Drive: "d1"}))
+			w.ok(w.g.DeleteDrive(w.t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.VirtualDriveData), DeleteDrive{Tenant: "alpen", Drive: "d1"}))
 		}, residency.NotFound},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/audit"
 	"github.com/domicile-project/domicile/residency/policy"
 	"github.com/domicile-project/domicile/residency/seal"
 	"github.com/domicile-project/domicile/residency/store"
@@ -34,6 +35,9 @@ type Config struct {
 
 	// Regions are the regions that this gateway serves itself.
 	Regions []Region
+
+	// Elsewhere are the regions that other gateways serve; none = every tenant's home is here.
+	Elsewhere []Elsewhere
 
 	// Directory says where tenants live. DirectoryKey, 32 bytes, keys the digests
 	// of tenant identifiers and is the same for every gateway.
@@ -61,17 +65,33 @@ type Region struct {
 	Controller   string           // the legal entity, which every policy of the region must name
 	Policies     []*policy.Policy // every version, one of them in force
 	Vault        *seal.Vault
-	Clusters     []Cluster // one or more; new tenants go to the first
+	Clusters     []Cluster // one or more
+	Endpoint     string    // host:port that callers are told who should not come by a gateway elsewhere; "" = none
 
-	behind *atomic.Bool // a version is in force that is not among Policies
+	// AuditRetention is after what time entries of the audit logs are dropped, once a checkpoint holds them; 0 = they are
+	// kept for good. At least MinAuditRetention.
+	AuditRetention time.Duration
+
+	Cosigner  *audit.Cosigner // cosigns other regions' audit logs; nil = it does not
+	Witnesses []Witness       // who is asked to cosign this region's, beside the other regions
 }
 
 // Cluster is a storage cluster of a region.
 type Cluster struct {
-	Name   string
+	Name   string // unique within the region, and the same for good: the directory has it
 	Rows   store.Rows
 	Outbox store.Outbox
 	Blobs  store.Blobs
+
+	// Signer signs the checkpoints of the cluster's audit log; nil = its tree is not kept, and there are no receipts.
+	Signer *audit.Signer
+
+	Weight int  // its share of the region's new tenants: 1 to 1000, 0 = 1
+	Closed bool // it takes no new tenants
+
+	standing  *atomic.Pointer[standing] // of the region's Policies, as the last look at the cluster showed it
+	witnesses *witnesses
+	purges    *purges
 }
 
 // Limits bound what calls may take.
@@ -132,7 +152,9 @@ type Gateway struct {
 	denials denials
 	keeper  *keeper
 	taps    taps
-	kicks   map[*Cluster]chan struct{} // holds a token when there is something to sweep at once
+	holder  string // this process, as a leader
+	leads   map[*Cluster]*leadership
+	counted sync.Mutex // held while a region's census is told or taken back
 }
 
 // New makes a Gateway and refuses a configuration under which it could not
@@ -147,23 +169,31 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	cfg.Regions = slices.Clone(cfg.Regions)
 	for i := range cfg.Regions {
-		cfg.Regions[i].Policies, cfg.Regions[i].behind = byEffect(cfg.Regions[i].Policies), new(atomic.Bool)
+		r := &cfg.Regions[i]
+		r.Policies, r.Clusters = byEffect(r.Policies), slices.Clone(r.Clusters)
+		for j := range r.Clusters {
+			r.Clusters[j].standing = new(atomic.Pointer[standing])
+		}
 	}
 	g := &Gateway{cfg: cfg, limits: limits, log: cfg.Log, elapsed: cfg.Elapsed, metrics: newMetrics(cfg.Metrics)}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
 	}
 	if g.elapsed == nil {
-		g.elapsed = boottime
+		g.elapsed = Boottime
 	}
 	g.denials = denials{perSecond: float64(limits.DenialsPerSecond), elapsed: g.elapsed, m: make(map[string]*bucket)}
-	g.keeper = &keeper{g: g, streams: make(map[*stream]struct{})}
-	g.kicks = make(map[*Cluster]chan struct{})
+	g.keeper = &keeper{g: g, streams: make(map[*stream]struct{}), forwarded: make(map[string]*stream)}
+	g.holder, g.leads = holderName(cfg.Name), make(map[*Cluster]*leadership)
 	for i := range g.cfg.Regions {
-		for j := range g.cfg.Regions[i].Clusters {
-			g.kicks[&g.cfg.Regions[i].Clusters[j]] = make(chan struct{}, 1)
+		r := &g.cfg.Regions[i]
+		for j := range r.Clusters {
+			r.Clusters[j].witnesses, r.Clusters[j].purges = g.witnessesOf(r), new(purges)
+			g.leads[&r.Clusters[j]] = g.newLeadership(r, &r.Clusters[j])
 		}
+		g.metrics.prepare(r)
 	}
+	g.Expect(nil)
 	return g, nil
 }
 
@@ -187,6 +217,16 @@ func (c *Config) validate() error {
 			return fmt.Errorf("gateway: region %s: %w", r.Name, err)
 		}
 	}
+	for i := range c.Elsewhere {
+		e := &c.Elsewhere[i]
+		if names[e.Name] {
+			return fmt.Errorf("gateway: region %s is there twice", e.Name)
+		}
+		names[e.Name] = true
+		if err := e.validate(); err != nil {
+			return fmt.Errorf("gateway: region %s: %w", e.Name, err)
+		}
+	}
 	return nil
 }
 
@@ -197,6 +237,9 @@ func (r *Region) validate() error {
 	if r.Jurisdiction.IsZero() || r.Vault == nil || len(r.Clusters) == 0 || len(r.Policies) == 0 {
 		return errors.New("a jurisdiction, a vault, a cluster and a policy are required")
 	}
+	if r.AuditRetention != 0 && r.AuditRetention < MinAuditRetention {
+		return fmt.Errorf("audit entries are kept for at least %v, not for %v", MinAuditRetention, r.AuditRetention)
+	}
 	if err := policy.Check(r.Policies); err != nil {
 		return err
 	}
@@ -206,16 +249,11 @@ func (r *Region) validate() error {
 				p.Version, p.Controller, p.Jurisdiction, r.Controller, r.Jurisdiction)
 		}
 	}
-	for _, c := range r.Clusters {
-		if c.Name == "" || c.Rows == nil || c.Outbox == nil || c.Blobs == nil {
-			return errors.New("a cluster has a name, rows, an outbox and blobs")
-		}
-	}
-	return nil
+	return r.validateClusters()
 }
 
-// Run does the background work until the context ends: it renews leases, does
-// what is due on the agenda, and keeps the gauges. It returns nil.
+// Run does the background work until the context ends: it renews leases, watches the versions of
+// policies, keeps the gauges and, in clusters that this gateway leads, does what is due on the agenda. It returns nil.
 func (g *Gateway) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i := range g.cfg.Regions {
@@ -224,11 +262,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 			cluster := &region.Clusters[j]
 			wg.Go(func() { every(ctx, g.limits.Lease/3, func() { g.keeper.renewIn(ctx, cluster.Rows) }) })
 			wg.Go(func() { every(ctx, policiesEvery, func() { g.watchPolicies(ctx, region, cluster) }) })
-			wg.Go(func() { g.runSweep(ctx, region, cluster) })
+			wg.Go(func() { g.leads[cluster].run(ctx) })
 		}
 	}
 	wg.Go(func() { every(ctx, gaugesEvery, func() { g.gauges(ctx) }) })
-	wg.Go(func() { g.runCensus(ctx) })
 	wg.Wait()
 	return nil
 }

@@ -416,7 +416,7 @@ func TestDriveReadsWhatWasWritten(t *testing.T) {
 	_, err = w.read(ch, "alpen", "d1", 1, size)
 	w.wantKind(err, residency.BadRequest)
 	check(0, 0)
-	erase := as(ch, "DeleteDrive", residency.Erase, residency.AccountData)
+	erase := as(ch, "DeleteDrive", residency.Erase, residency.VirtualDriveData)
 	w.ok(w.g.DeleteDrive(t.Context(), erase, DeleteDrive{Tenant: "alpen", Drive: "d1"}))
 	_, err = w.read(ch, "alpen", "d1", 0, 0)
 	w.wantKind(err, residency.NotFound)

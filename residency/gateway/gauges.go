@@ -5,8 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/domicile-project/domicile/residency"
-	"github.com/domicile-project/domicile/residency/policy"
 	"github.com/domicile-project/domicile/residency/store"
 )
 
@@ -22,7 +23,7 @@ func (g *Gateway) gauges(ctx context.Context) {
 		}
 		g.metrics.regionUp.WithLabelValues(string(r.Name)).Set(up)
 		g.metrics.keysCached.WithLabelValues(string(r.Name)).Set(float64(r.Vault.Cached()))
-		active := policy.Active(r.Policies, r.now())
+		active := r.inForce(r.now())
 		for _, p := range r.Policies {
 			value := 0.0
 			if p == active {
@@ -33,25 +34,24 @@ func (g *Gateway) gauges(ctx context.Context) {
 	}
 }
 
-// The census counts consents and erasures by reading them all. It rests twenty times as long
+// The census counts consents, erasures and safeguards by reading them all. It rests twenty times as long
 // as it took, so that it never costs more than a twentieth of a core.
 const (
 	censusRest = 20
 	censusMin  = 15 * time.Second
 )
 
-func (g *Gateway) runCensus(ctx context.Context) {
+// runCensus counts what the region's leader tells of it, until the term ends.
+func (l *leadership) runCensus(t *term) {
 	for {
 		start := time.Now()
-		for i := range g.cfg.Regions {
-			if err := g.census(ctx, &g.cfg.Regions[i]); err != nil && ctx.Err() == nil {
-				g.log.Warn("census", "region", string(g.cfg.Regions[i].Name), "err", err)
-			}
+		if err := l.g.census(t.ctx, l.region); err != nil && t.ctx.Err() == nil {
+			l.g.log.Warn("census", "region", string(l.region.Name), "err", err)
 		}
 		rest := time.NewTimer(max(censusMin, censusRest*time.Since(start)))
 		select {
 		case <-rest.C:
-		case <-ctx.Done():
+		case <-t.ctx.Done():
 			rest.Stop()
 			return
 		}
@@ -61,21 +61,34 @@ func (g *Gateway) runCensus(ctx context.Context) {
 type census struct {
 	consents [residency.NumConsentKinds][residency.NumConsentStates]int
 	erasures int // that are not done
+
+	safeguard time.Time // when the first safeguard agreement of a registered recipient ends; zero = there is none
 }
 
-// census counts a region's consents and erasures, tenant by tenant.
+// census counts what a region holds, tenant by tenant, and tells the result unless
+// the context has ended by then.
 func (g *Gateway) census(ctx context.Context, r *Region) error {
 	var count census
 	var failed error
 	err := g.cfg.Directory.List(ctx, r.Name, store.Tenant{}, func(id store.Tenant, p store.Placement) bool {
 		h, err := g.place(id, p)
 		if err == nil {
-			err = errors.Join(g.countConsents(ctx, h, &count), g.countErasures(ctx, h, &count))
+			err = errors.Join(g.countConsents(ctx, h, &count), g.countErasures(ctx, h, &count), g.countSafeguards(ctx, h, &count))
 		}
 		failed = err
 		return err == nil && ctx.Err() == nil
 	})
-	if err = errors.Join(err, failed, ctx.Err()); err != nil {
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	return g.tellCensus(ctx, r, &count)
+}
+
+// tellCensus sets a region's gauges. A context that has ended says that another leads, whose gauges they are.
+func (g *Gateway) tellCensus(ctx context.Context, r *Region, count *census) error {
+	g.counted.Lock()
+	defer g.counted.Unlock()
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	for kind := residency.ConsentKind(1); kind < residency.NumConsentKinds; kind++ {
@@ -84,7 +97,25 @@ func (g *Gateway) census(ctx context.Context, r *Region) error {
 		}
 	}
 	g.metrics.erasuresPending.WithLabelValues(string(r.Name)).Set(float64(count.erasures))
+	if count.safeguard.IsZero() {
+		g.metrics.safeguardExpiry.DeleteLabelValues(string(r.Name))
+		return nil
+	}
+	g.metrics.safeguardExpiry.WithLabelValues(string(r.Name)).Set(count.safeguard.Sub(r.now()).Seconds())
 	return nil
+}
+
+// dropCensus takes a region's gauges back; the context of whoever counts has ended.
+func (g *Gateway) dropCensus(r *Region) {
+	g.counted.Lock()
+	defer g.counted.Unlock()
+	of := prometheus.Labels{"region": string(r.Name)}
+	for _, gauge := range []*prometheus.GaugeVec{
+		g.metrics.consents, g.metrics.erasuresPending, g.metrics.safeguardExpiry, g.metrics.auditPending, g.metrics.checkpointAge,
+		g.metrics.checkpointEntries, g.metrics.checkpointTime, g.metrics.witnessedTime, g.metrics.witnessAge,
+	} {
+		gauge.DeletePartialMatch(of)
+	}
 }
 
 // countConsents adds one tenant's consents, some at a time so that no
@@ -163,4 +194,28 @@ func (g *Gateway) countErasures(ctx context.Context, h home, count *census) erro
 		}
 	}
 	return nil
+}
+
+// countSafeguards looks for the recipient of one tenant whose safeguard agreement ends first. There are few.
+func (g *Gateway) countSafeguards(ctx context.Context, h home, count *census) error {
+	t := &txn{g: g, a: &act{op: "gateway.census", tenant: "?"}, home: h, ctx: ctx}
+	if err := t.keys(ctx); err != nil || t.tk == nil {
+		return err
+	}
+	return h.cluster.Rows.View(ctx, store.Scope{Tenant: h.tenant}, func(tx store.Tx) error {
+		t.Tx = tx
+		var failed error
+		err := tx.Scan(store.KindRecipient, "", "", func(id store.ID, sealed []byte) bool {
+			var r Recipient
+			if _, failed = t.openRow(t.tk, store.KindRecipient, id, sealed, &r); failed != nil {
+				return false
+			}
+			ends := r.Safeguard.ValidUntil
+			if r.State == RecipientActive && !ends.IsZero() && (count.safeguard.IsZero() || ends.Before(count.safeguard)) {
+				count.safeguard = ends
+			}
+			return true
+		})
+		return errors.Join(err, failed)
+	})
 }

@@ -48,6 +48,9 @@ func (g *Gateway) locate(ctx context.Context, tenant string, caller residency.Ju
 	if err != nil {
 		return home{}, residency.E("gateway.locate", residency.RegionUnavailable, err)
 	}
+	if p.State == store.PlacementReserved && g.elsewhere(p.Region) != nil {
+		return g.decoy(t, caller), nil // the call was forwarded by where it was to be: nobody has it
+	}
 	h, err := g.place(t, p)
 	if err != nil {
 		return home{}, err
@@ -85,7 +88,7 @@ func (g *Gateway) decoy(t store.Tenant, caller residency.Jurisdiction) home {
 		candidates = append(candidates, &g.cfg.Regions[0])
 	}
 	r := candidates[binary.BigEndian.Uint64(t[:8])%uint64(len(candidates))]
-	return home{tenant: t, region: r, cluster: &r.Clusters[0]}
+	return home{tenant: t, region: r, cluster: r.chosen(t, true)}
 }
 
 func (g *Gateway) region(name residency.Region) *Region {

@@ -35,6 +35,7 @@ func (t *txn) judge() error {
 			return err
 		}
 		if t.decision = t.policy.Decide(q, &facts); !t.decision.Allow {
+			t.entered(q.To)
 			return nil
 		}
 	}
@@ -65,6 +66,7 @@ func (t *txn) judge() error {
 			return err
 		}
 		if t.decision = t.policy.Decide(q, &facts); !t.decision.Allow {
+			t.entered(q.To)
 			return nil
 		}
 	}

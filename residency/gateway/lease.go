@@ -38,6 +38,11 @@ type stream struct {
 	until    atomic.Int64                       // when the lease lapses, by the gateway's elapsed clock
 	cutBy    atomic.Pointer[residency.Decision] // why the stream may not go on: nil, or a refusal
 	renewed  chan struct{}                      // holds a token when the lease was renewed or cut
+	ended    chan struct{}                      // closed when it was cut
+
+	// Of a stream that a peer forwarded, under the keeper's lock:
+	over  bool          // it has ended here
+	asked time.Duration // when the peer last asked for its lease
 }
 
 // The life of a stream's row: renewals keep it fresh; one that is not fresh
@@ -48,7 +53,7 @@ const (
 )
 
 func (g *Gateway) newStream(op string, call *Call) *stream {
-	return &stream{g: g, op: op, call: call, renewed: make(chan struct{}, 1)}
+	return &stream{g: g, op: op, call: call, renewed: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 // open writes the stream's row, within the transaction of its decision.
@@ -81,6 +86,11 @@ func (s *stream) task(at time.Time) store.Task {
 // nothing has cut it. It waits for a renewal that is late, no longer than a
 // decision may take. It is called before every send and every receive.
 func (s *stream) check(ctx context.Context) error {
+	if s.call.Sent != nil {
+		if err := s.call.Sent(s.ended); err != nil {
+			return err
+		}
+	}
 	if s.cutBy.Load() == nil && int64(s.g.elapsed()) < s.until.Load() {
 		return ctx.Err()
 	}
@@ -130,6 +140,7 @@ func (s *stream) cut(kind residency.Kind) {
 // refuse is cut by a refusal.
 func (s *stream) refuse(d *residency.Decision) {
 	if s.cutBy.CompareAndSwap(nil, d) {
+		close(s.ended)
 		s.g.metrics.streamsCut.WithLabelValues(d.Reason.String()).Inc()
 	}
 	s.wake()
@@ -218,6 +229,8 @@ type keeper struct {
 	g       *Gateway
 	mu      sync.Mutex
 	streams map[*stream]struct{}
+
+	forwarded map[string]*stream // those that a peer forwarded, by decision; also some that have ended
 }
 
 func (k *keeper) add(s *stream) {
@@ -230,20 +243,15 @@ func (k *keeper) remove(s *stream) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.streams, s)
+	k.ended(s)
 }
 
 // cut ends every stream here that rests on a consent. It is an optimisation:
 // without it the streams would end when their leases do.
 func (k *keeper) cut(consentID string, kind residency.Kind) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for s := range k.streams {
-		for _, c := range s.consents {
-			if c.id == consentID {
-				s.cut(kind)
-			}
-		}
-	}
+	k.cutWhere(kind, func(s *stream) bool {
+		return slices.ContainsFunc(s.consents, func(c relied) bool { return c.id == consentID })
+	})
 }
 
 // partition is one tenant's rows in one cluster.
@@ -274,17 +282,21 @@ const maxRenewals = 32
 func (k *keeper) renewIn(ctx context.Context, rows store.Rows) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, maxRenewals)
-	for p, streams := range k.partitions(rows) {
-		for some := range slices.Chunk(streams, maxLocks) {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				if err := k.renew(ctx, p, some); err != nil && ctx.Err() == nil {
-					k.g.log.Warn("leases not renewed", "streams", len(some), "err", err)
-				}
-			})
+	all := func(partitions map[partition][]*stream, renew func(context.Context, partition, []*stream) error) {
+		for p, streams := range partitions {
+			for some := range slices.Chunk(streams, maxLocks) {
+				slots <- struct{}{}
+				wg.Go(func() {
+					defer func() { <-slots }()
+					if err := renew(ctx, p, some); err != nil && ctx.Err() == nil {
+						k.g.log.Warn("leases not renewed", "streams", len(some), "err", err)
+					}
+				})
+			}
 		}
 	}
+	all(k.partitions(rows), k.renew)
+	all(k.passing(rows), k.renewPassing)
 	wg.Wait()
 }
 
@@ -297,6 +309,11 @@ func (k *keeper) cutWhere(kind residency.Kind, holds func(*stream) bool) {
 	defer k.mu.Unlock()
 	for s := range k.streams {
 		if holds(s) {
+			s.cut(kind)
+		}
+	}
+	for _, s := range k.forwarded {
+		if s.over && holds(s) {
 			s.cut(kind)
 		}
 	}
@@ -333,14 +350,7 @@ func (k *keeper) renew(ctx context.Context, p partition, streams []*stream) erro
 		return err
 	}
 	for i, s := range streams {
-		switch v := verdicts[i]; {
-		case v.denied != nil:
-			s.refuse(v.denied)
-		case v.cut != residency.OK:
-			s.cut(v.cut)
-		default:
-			s.renew(began + v.lease)
-		}
+		s.take(began, verdicts[i])
 	}
 	return nil
 }
@@ -367,11 +377,7 @@ func (t *txn) look(s *stream) (verdict, error) {
 	if damage != nil {
 		return verdict{cut: residency.IntegrityFailure}, nil //nolint:nilerr // it is this stream's verdict, not the renewal's failure
 	}
-	v, err := t.lookAgain(s)
-	switch kind := residency.KindOf(err); kind {
-	case residency.IntegrityFailure, residency.NotFound: // this stream's, and no reason to renew no other
-		return verdict{cut: kind}, nil
-	}
+	v, err := t.judgeAgain(s)
 	if err != nil || v.cut != residency.OK || v.denied != nil {
 		return v, err
 	}
@@ -383,7 +389,7 @@ func (t *txn) lookAgain(s *stream) (verdict, error) {
 	if err := t.keys(t.ctx); err != nil {
 		return verdict{}, err
 	}
-	if t.tk == nil { // erased
+	if t.tk == nil && t.a.tenant != "" { // erased
 		return verdict{cut: residency.NotFound}, nil
 	}
 	lease, cut, err := t.lookAtConsents(s)

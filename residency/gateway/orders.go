@@ -209,9 +209,11 @@ func (t *txn) orderRefusal(reason residency.Kind) *refusal {
 }
 
 // clause gives the id under which the policy has a clause: a rule that its text does not state is the product's.
-func (t *txn) clause(id string) string {
+func (t *txn) clause(id string) string { return clauseOf(t.policy, id) }
+
+func clauseOf(p *policy.Policy, id string) string {
 	own := "product/" + id
-	if slices.ContainsFunc(t.policy.Clauses, func(c policy.Clause) bool { return c.ID == own }) {
+	if slices.ContainsFunc(p.Clauses, func(c policy.Clause) bool { return c.ID == own }) {
 		return own
 	}
 	return id

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
+	"fmt"
 
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/store"
@@ -36,7 +38,7 @@ type pager struct {
 
 // page starts a page of a list of the act's tenant.
 func (t *txn) page(p Page, filter ...string) (*pager, error) {
-	return newPager(t.a, p, func(after store.ID) store.ID {
+	return newPager(t.a, p, defaultPage, maxPage, func(after store.ID) store.ID {
 		parts := append([]string{t.a.call.Caller.ID, t.a.call.Method, string(after), t.a.purpose.String()}, filter...)
 		return t.tk.ID("page", parts...)
 	})
@@ -44,23 +46,33 @@ func (t *txn) page(p Page, filter ...string) (*pager, error) {
 
 // regionPage starts a page of a list of a region.
 func (g *Gateway) regionPage(a *act, p Page) (*pager, error) {
-	return newPager(a, p, func(after store.ID) store.ID {
+	return newPager(a, p, defaultPage, maxPage, g.regionMAC(a))
+}
+
+// regionMAC binds the tokens of a list of a region to its caller, its method and its filter.
+func (g *Gateway) regionMAC(a *act, filter ...string) func(after store.ID) store.ID {
+	return func(after store.ID) store.ID {
 		mac := hmac.New(sha256.New, g.cfg.DirectoryKey)
 		for _, s := range []string{"page", a.call.Caller.ID, a.call.Method, string(a.region.Name), string(after)} {
 			mac.Write([]byte(s))
 			mac.Write([]byte{0})
 		}
+		for _, s := range filter { // which may hold any byte
+			mac.Write(binary.AppendUvarint(nil, uint64(len(s))))
+			mac.Write([]byte(s))
+		}
 		return store.ID(mac.Sum(nil)[:macSize])
-	})
+	}
 }
 
-func newPager(a *act, p Page, mac func(store.ID) store.ID) (*pager, error) {
+// newPager starts a page of at most so many, and of so many when the caller says nothing.
+func newPager(a *act, p Page, usual, most int, mac func(store.ID) store.ID) (*pager, error) {
 	out := &pager{size: p.Size, mac: mac}
 	if out.size == 0 {
-		out.size = defaultPage
+		out.size = usual
 	}
-	if out.size < 1 || out.size > maxPage {
-		return nil, residency.Bad(a.op, "page_size", "must be 0 to 1000")
+	if out.size < 1 || out.size > most {
+		return nil, residency.Bad(a.op, "page_size", fmt.Sprintf("must be 0 to %d", most))
 	}
 	if p.Token == "" {
 		return out, nil

@@ -42,7 +42,7 @@ func (g *Gateway) Policies(name residency.Region) ([]PolicyVersion, error) {
 		if name != "" && r.Name != name {
 			continue
 		}
-		active := policy.Active(r.Policies, r.now())
+		active := r.inForce(r.now())
 		versions := slices.Clone(r.Policies)
 		slices.SortStableFunc(versions, func(a, b *policy.Policy) int { return b.Effective.Compare(a.Effective) })
 		for _, p := range versions {
@@ -119,11 +119,15 @@ func (g *Gateway) Regions(ctx context.Context) []RegionStatus {
 	for i := range g.cfg.Regions {
 		r := &g.cfg.Regions[i]
 		s := RegionStatus{Name: r.Name, Jurisdiction: r.Jurisdiction, Controller: r.Controller, Served: true}
-		if p := policy.Active(r.Policies, r.now()); p != nil {
+		if p := r.inForce(r.now()); p != nil {
 			s.PolicyVersion, s.PolicyDigest = p.Version, p.Digest
 		}
 		s.Up = g.ping(ctx, r) == nil
 		out = append(out, s)
+	}
+	for i := range g.cfg.Elsewhere {
+		e := &g.cfg.Elsewhere[i]
+		out = append(out, RegionStatus{Name: e.Name, Jurisdiction: e.Jurisdiction, Controller: e.Controller, Up: e.Peer.Up()})
 	}
 	slices.SortFunc(out, func(a, b RegionStatus) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return out

@@ -102,6 +102,13 @@ func (g *Gateway) PutRecord(ctx context.Context, call *Call, req PutRecord) (Rec
 	a := &act{
 		call: call, op: op, tenant: req.Tenant, subject: req.Record.Subject, exclusive: true,
 		inbound: true, answers: req.Expected != nil, source: req.Record.Source, consentPurpose: residency.Records,
+		ahead: func(t *txn) []store.Row {
+			rows := []store.Row{{Kind: store.KindRecord, ID: t.recordID(req.Record.Subject, req.Record.ID)}, {Kind: store.KindSubject, ID: t.subject}}
+			if req.RequestID != "" {
+				rows = append(rows, store.Row{Kind: store.KindRequest, ID: t.requestKey(req.RequestID)})
+			}
+			return rows
+		},
 		fact: func(t *txn, r residency.Requirement) (policy.Finding, bool, error) {
 			switch r {
 			case residency.RequirePurpose:
@@ -314,6 +321,9 @@ func (g *Gateway) GetRecord(ctx context.Context, call *Call, req GetRecord) (Rec
 	}
 	a := &act{
 		call: call, op: "gateway.GetRecord", tenant: req.Tenant, subject: req.Subject, purpose: req.Purpose,
+		ahead: func(t *txn) []store.Row {
+			return []store.Row{{Kind: store.KindRecord, ID: t.recordID(req.Subject, req.Record)}}
+		},
 		fact: func(t *txn, r residency.Requirement) (policy.Finding, bool, error) {
 			if r != residency.RequirePurpose {
 				return policy.Finding{}, false, nil

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/consent"
 	"github.com/domicile-project/domicile/residency/policy"
 	"github.com/domicile-project/domicile/residency/store"
@@ -29,13 +28,14 @@ func (r *Region) voided(c *consent.Consent, now time.Time) (by *policy.Policy, c
 	return policy.Voided(r.Policies, now, c.PolicyVersion, c.Kind, c.Classes, c.To, c.Purposes)
 }
 
-// policyRow is a policy version that was in force in a cluster. It is kept in
+// policyRow is a policy version that was in force in a cluster, or that is announced there before it is. It is kept in
 // the partition of the zero tenant, who exists nowhere.
 type policyRow struct {
 	Version   string
 	Digest    string
 	Effective time.Time
-	Recorded  time.Time
+	Recorded  time.Time // when it was first seen in force; zero in an announcement
+	Announced time.Time // of an announcement: when a gateway that has the version last said so
 }
 
 func (r *policyRow) layout(f *fields) {
@@ -43,10 +43,20 @@ func (r *policyRow) layout(f *fields) {
 	f.text(2, &r.Digest)
 	f.time(3, &r.Effective)
 	f.time(4, &r.Recorded)
+	f.time(5, &r.Announced)
 }
 
+// The pace of announcements. One that nobody renews counts no more, so a version that is taken back
+// before its time stops nobody.
+const (
+	policiesEvery  = time.Second      // how often a gateway looks which versions there are
+	announceEvery  = 10 * time.Second // how often whoever has a version that is to come says so
+	announcedStays = time.Minute      // how long an announcement counts
+)
+
 // Prepare makes the gateway ready to serve. It fails where serving would break a
-// promise: when a version of a policy was in force with another digest.
+// promise: when a version of a policy was in force with another digest. Any number of gateways may do it at
+// once, beside others that serve.
 func (g *Gateway) Prepare(ctx context.Context) error {
 	for i := range g.cfg.Regions {
 		region := &g.cfg.Regions[i]
@@ -54,114 +64,73 @@ func (g *Gateway) Prepare(ctx context.Context) error {
 			if err := g.recordPolicies(ctx, region, &region.Clusters[j]); err != nil {
 				return fmt.Errorf("region %s: %w", region.Name, err)
 			}
+			if err := region.Clusters[j].standing.Load().refused(region.Policies); err != nil {
+				return fmt.Errorf("region %s: %w", region.Name, err)
+			}
 		}
 	}
 	return nil
 }
 
-// recordPolicies notes in a cluster which versions came into force, and learns
-// which others did: a region in which a later version is in force than any that this gateway
-// has answers POLICY_UNAVAILABLE here.
+// recordPolicies notes in a cluster which versions came into force and announces those that
+// will, and learns of those of others.
 func (g *Gateway) recordPolicies(ctx context.Context, region *Region, cluster *Cluster) error {
-	var recorded map[string]policyRow
+	var known versions
 	err := cluster.Rows.View(ctx, store.Scope{}, func(tx store.Tx) (err error) {
-		recorded, err = readPolicies(tx)
+		known, err = readVersions(tx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if !settled(recorded, region.Policies, region.now()) {
-		err = cluster.Rows.Update(ctx, store.Scope{Exclusive: true}, func(tx store.Tx) error {
-			return recordIn(tx, region.Policies)
-		})
-		if err != nil {
-			return err
-		}
+	g.takeStanding(region, cluster, &known)
+	if known.haveAll(region.Policies) {
+		return nil
 	}
-	var latest policyRow
-	for _, p := range recorded {
-		if p.Effective.After(latest.Effective) {
-			latest = p
+	err = cluster.Rows.Update(ctx, store.Scope{Exclusive: true}, func(tx store.Tx) (err error) {
+		if known, err = readVersions(tx); err == nil {
+			err = known.write(tx, region.Policies)
 		}
-	}
-	active := policy.Active(region.Policies, region.now())
-	behind := active == nil || latest.Effective.After(active.Effective)
-	if region.behind.Swap(behind) != behind && behind {
-		g.log.Error("a policy version is in force that this gateway does not have", "region", string(region.Name), "version", latest.Version)
-	}
-	return nil
-}
-
-func readPolicies(tx store.Tx) (map[string]policyRow, error) {
-	out := make(map[string]policyRow)
-	var failed error
-	err := tx.Scan(store.KindPolicy, "", "", func(id store.ID, b []byte) bool {
-		var r policyRow
-		if failed = decodeRow(b, &r); failed != nil {
-			return false
-		}
-		out[r.Version] = r
-		return true
-	})
-	return out, errors.Join(err, failed)
-}
-
-// settled reports whether every version that came into force is recorded as it is.
-func settled(recorded map[string]policyRow, versions []*policy.Policy, now time.Time) bool {
-	for _, p := range versions {
-		if r, ok := recorded[p.Version]; !p.Effective.After(now) && (!ok || r.Digest != p.Digest) {
-			return false
-		}
-	}
-	return true
-}
-
-func recordIn(tx store.Tx, versions []*policy.Policy) error {
-	recorded, err := readPolicies(tx)
-	if err != nil {
 		return err
+	})
+	if err == nil {
+		g.takeStanding(region, cluster, &known)
 	}
-	for _, p := range versions {
-		if p.Effective.After(tx.Now()) {
-			continue
-		}
-		if err := recordPolicy(tx, recorded, p); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
-func recordPolicy(tx store.Tx, recorded map[string]policyRow, p *policy.Policy) error {
-	r, ok := recorded[p.Version]
-	switch {
-	case !ok:
-		r = policyRow{Version: p.Version, Digest: p.Digest, Effective: p.Effective, Recorded: tx.Now()}
-		return tx.Put(store.KindPolicy, store.ID(p.Version), encodeRow(&r))
-	case r.Digest != p.Digest:
-		return residency.E("gateway.Prepare", residency.PolicyUnavailable, fmt.Errorf(
-			"policy version %s was in force with digest %s, and its file has %s: a changed file needs a version of its own",
-			p.Version, r.Digest, p.Digest))
+// takeStanding goes by what a cluster knows from now on, and complains of what is new in it.
+func (g *Gateway) takeStanding(region *Region, cluster *Cluster, known *versions) {
+	now := known.standing(region.Policies)
+	before := cluster.standing.Swap(now)
+	for what := range now.complaints {
+		if before == nil || !before.complaints[what] {
+			g.log.Error(what.problem, "region", string(region.Name), "cluster", cluster.Name, "version", what.version, "digest", what.digest, "effective", what.effective)
+		}
 	}
-	return nil
 }
-
-// policiesEvery is how often a gateway looks which versions are in force.
-const policiesEvery = time.Second
 
 func (g *Gateway) watchPolicies(ctx context.Context, region *Region, cluster *Cluster) {
-	if err := g.recordPolicies(ctx, region, cluster); err != nil && ctx.Err() == nil {
+	ctx, cancel := context.WithTimeout(ctx, g.limits.Decide)
+	defer cancel()
+	if err := g.recordPolicies(ctx, region, cluster); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		g.log.Warn("policy versions not recorded", "region", string(region.Name), "cluster", cluster.Name, "err", err)
 	}
 }
 
-// inForce gives the policy that decides in a region now.
+// inForce gives the policy that decides in a region now; nil when another one does that this gateway does not
+// have, or not in this form. What one cluster knows to be in force is so in all.
 func (r *Region) inForce(now time.Time) *policy.Policy {
-	if r.behind.Load() {
+	active := policy.Active(r.Policies, now)
+	if active == nil {
 		return nil
 	}
-	return policy.Active(r.Policies, now)
+	for i := range r.Clusters {
+		if s := r.Clusters[i].standing.Load(); s != nil && s.against(active, now) {
+			return nil
+		}
+	}
+	return active
 }
 
 // byEffect sorts versions by when they come into force.

@@ -296,7 +296,7 @@ func (m *model) govern(s step) {
 			m.t.Fatal("a deleted snapshot is listed")
 		}
 	case vDeleteDrive:
-		err = m.g.DeleteDrive(m.t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.AccountData), DeleteDrive{Tenant: "alpen", Drive: "d1"})
+		err = m.g.DeleteDrive(m.t.Context(), as(ch, "DeleteDrive", residency.Erase, residency.VirtualDriveData), DeleteDrive{Tenant: "alpen", Drive: "d1"})
 		if m.there = m.versionNow() != 0; !m.there {
 			m.snapshots, m.now = nil, contents{}
 		} else if err == nil {

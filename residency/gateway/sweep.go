@@ -15,29 +15,33 @@ import (
 )
 
 const (
-	sweepEvery = 5 * time.Second
+	sweepEvery = time.Second
 	sweepBatch = 256 // tasks, and extents of one drive, at a time
 )
 
-// runSweep sweeps a cluster now and then, and when it is kicked, until the context ends.
-func (g *Gateway) runSweep(ctx context.Context, region *Region, cluster *Cluster) {
+// sweep does what is due in the cluster now and then, and when it is kicked, until the term ends.
+func (l *leadership) sweep(t *term) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
-		g.sweepIn(ctx, region, cluster)
+		l.g.sweepIn(t.ctx, l.region, t.cluster)
 		select {
 		case <-tick.C:
-		case <-g.kicks[cluster]:
-		case <-ctx.Done():
+		case <-l.kicked:
+		case <-t.ctx.Done():
 			return
 		}
 	}
 }
 
-// kick makes a cluster's sweep begin at once.
+// kick makes a cluster's sweep begin at once if this gateway leads; another one looks within a second.
 func (g *Gateway) kick(cluster *Cluster) {
+	l := g.leads[cluster]
+	if l == nil { // the sweep's own
+		return
+	}
 	select {
-	case g.kicks[cluster] <- struct{}{}:
+	case l.kicked <- struct{}{}:
 	default:
 	}
 }
@@ -53,7 +57,11 @@ func (g *Gateway) sweepIn(ctx context.Context, region *Region, cluster *Cluster)
 			if err != nil {
 				break
 			}
-			if failed := g.performIn(ctx, region, cluster, task); failed != nil && ctx.Err() == nil {
+			failed := g.performIn(ctx, region, cluster, task)
+			if failed == nil {
+				g.metrics.swept(region.Name, task.Kind, sweepDone)
+			} else if ctx.Err() == nil {
+				g.metrics.swept(region.Name, task.Kind, sweepLate)
 				g.log.Warn("task put off", "region", string(region.Name), "kind", int(task.Kind), "err", failed)
 				err = g.postpone(ctx, cluster, task)
 			}
@@ -97,6 +105,9 @@ func (g *Gateway) perform(ctx context.Context, region *Region, cluster *Cluster,
 	if task.Kind == store.TaskEraseSubject || task.Kind == store.TaskEraseTenant {
 		return g.erase(ctx, h, task)
 	}
+	if task.Kind == store.TaskPurge {
+		return cluster.purges.takeUp(ctx, h, task)
+	}
 	t := &txn{g: g, a: &act{op: "gateway.sweep", call: &Call{Method: "sweep"}}, home: h, ctx: ctx}
 	tk, err := region.Vault.Tenant(ctx, task.Tenant)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -126,10 +137,13 @@ func (g *Gateway) perform(ctx context.Context, region *Region, cluster *Cluster,
 }
 
 // beforehand does what a task does outside the rows, before its transaction
-// takes it off the agenda.
+// takes it off the agenda, and after a look whether this gateway still leads.
 func (t *txn) beforehand(ctx context.Context, task store.Task) error {
 	switch task.Kind {
 	case store.TaskSweepDrive:
+		if err := t.home.cluster.Rows.View(ctx, store.Scope{Tenant: task.Tenant}, func(store.Tx) error { return nil }); err != nil {
+			return err
+		}
 		return t.home.region.Vault.DestroyDrive(ctx, task.Tenant, task.ID)
 	case store.TaskDeleteBlob:
 		referred, err := t.stillReferred(ctx, task)
@@ -145,11 +159,11 @@ func (t *txn) beforehand(ctx context.Context, task store.Task) error {
 // be deleted. What is on the agenda can gain no reference, so the look stays true.
 func (t *txn) stillReferred(ctx context.Context, task store.Task) (referred bool, err error) {
 	name := string(task.ID)
-	if strings.HasSuffix(name, "/") { // an abandoned write's chunks never had an extent
-		return false, nil
-	}
 	err = t.home.cluster.Rows.View(ctx, store.Scope{Tenant: task.Tenant}, func(tx store.Tx) error {
 		t.Tx, t.now = tx, tx.Now()
+		if strings.HasSuffix(name, "/") { // an abandoned write's chunks never had an extent
+			return nil
+		}
 		var err error
 		if t.tk == nil || len(task.Value) != placeSize {
 			referred, err = t.held(name)

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -47,7 +46,7 @@ func (g *Gateway) placement(op string, req NewTenant) (*Region, error) {
 	if req.Home != "" {
 		region := g.region(req.Home)
 		if region == nil {
-			return nil, residency.Bad(op, "home_region", "must be one of "+g.regionNames())
+			return nil, residency.Bad(op, "home_region", "must be one of "+g.knownRegions())
 		}
 		return region, nil
 	}
@@ -94,6 +93,10 @@ func (t *txn) register(req NewTenant) error {
 		return residency.E(t.a.op, residency.KeysUnavailable, err)
 	case erased || t.exists: // an identifier is never given out again
 		return residency.E(t.a.op, residency.Erased, nil)
+	case t.home.cluster.Closed: // then all are: homeToBe prefers one that is open
+		t.g.log.Warn("a registration was refused: every storage cluster of the region is closed to new tenants",
+			"region", string(t.home.region.Name))
+		return residency.E(t.a.op, residency.QuotaExceeded, errors.New("every storage cluster of the region is closed"))
 	}
 	if err := t.reserve(); err != nil {
 		return err
@@ -187,45 +190,38 @@ func (t *txn) reserve() error {
 		State: store.PlacementReserved, Time: t.now,
 	}
 	there, err := t.g.cfg.Directory.Reserve(t.ctx, t.home.tenant, want)
-	switch {
-	case err == nil:
-		return nil
-	case !errors.Is(err, store.ErrExists):
-		return residency.E(t.a.op, residency.RegionUnavailable, err)
-	case there.Region == want.Region && there.Cluster == want.Cluster:
-		// Ours, from before a crash: the row is not there. It is made fresh, so that
-		// nobody takes it over meanwhile.
-		if t.g.cfg.Directory.Update(t.ctx, t.home.tenant, there, want) != nil {
-			return residency.E(t.a.op, residency.AlreadyExists, nil)
-		}
-		return nil
-	case there.State == store.PlacementReserved && t.now.Sub(there.Time) > reservationAge:
-		return t.takeOver(there, want)
+	if err == nil {
+		return t.claim(want, want)
 	}
-	return residency.E(t.a.op, residency.AlreadyExists, nil)
+	if !errors.Is(err, store.ErrExists) {
+		return residency.E(t.a.op, residency.RegionUnavailable, err)
+	}
+	// Ours, from before a crash, is made fresh, so that nobody takes it over meanwhile: the row is not there.
+	ours := there.Region == want.Region && there.Cluster == want.Cluster
+	if !ours {
+		if free, err := t.g.abandoned(t.ctx, t.home.tenant, there, t.now); err != nil || !free {
+			return residency.E(t.a.op, residency.AlreadyExists, err)
+		}
+	}
+	return t.claim(there, want)
 }
 
-// reservationAge is how long a registration elsewhere may take before its
-// reservation counts as abandoned.
-const reservationAge = time.Minute
-
-// takeOver replaces a reservation elsewhere that never became a tenant.
-func (t *txn) takeOver(there, want store.Placement) error {
-	h, err := t.g.place(t.home.tenant, there)
+// claim takes the tenant's name in the other regions and, in the directory, puts what is wanted in
+// place of what is there. A name that is taken elsewhere is noted as such.
+func (t *txn) claim(there, want store.Placement) error {
+	taken, err := t.reserveAbroad()
 	if err != nil {
-		return residency.E(t.a.op, residency.AlreadyExists, nil)
-	}
-	err = h.cluster.Rows.View(t.ctx, store.Scope{Tenant: h.tenant}, func(tx store.Tx) error {
-		_, err := tx.Get(store.KindTenant, "")
 		return err
-	})
-	if !errors.Is(err, store.ErrNotFound) {
-		return residency.E(t.a.op, residency.AlreadyExists, err)
 	}
-	if _, erased, err := h.region.Vault.Erased(t.ctx, h.tenant, ""); erased || err != nil {
-		return residency.E(t.a.op, residency.AlreadyExists, err)
+	if taken != "" {
+		want.Region, want.Cluster = taken, peerCluster
 	}
-	if err := t.g.cfg.Directory.Update(t.ctx, t.home.tenant, there, want); err != nil {
+	if there != want {
+		if err := t.g.cfg.Directory.Update(t.ctx, t.home.tenant, there, want); err != nil {
+			return residency.E(t.a.op, residency.AlreadyExists, nil)
+		}
+	}
+	if taken != "" {
 		return residency.E(t.a.op, residency.AlreadyExists, nil)
 	}
 	return nil

@@ -12,10 +12,10 @@ import (
 // must be allowed to reach the caller, or it is that refusal.
 func (g *Gateway) CheckTransfer(ctx context.Context, call *Call, req CheckTransfer) (residency.Decision, error) {
 	const op = "gateway.CheckTransfer"
-	target := g.region(req.To)
+	target := g.jurisdictionOf(req.To)
 	switch {
-	case target == nil:
-		return residency.Decision{}, residency.Bad(op, "to_region", "must be one of "+g.regionNames())
+	case target.IsZero():
+		return residency.Decision{}, residency.Bad(op, "to_region", "must be one of "+g.knownRegions())
 	case req.Subject != "" && req.Class != residency.PersonalInformation:
 		return residency.Decision{}, residency.Bad(op, "data_class", "must be PERSONAL_INFORMATION for a subject")
 	case req.Drive != "" && req.Class == residency.PersonalInformation:
@@ -23,7 +23,7 @@ func (g *Gateway) CheckTransfer(ctx context.Context, call *Call, req CheckTransf
 	}
 	a := &act{
 		call: call, op: op, tenant: req.Tenant, subject: req.Subject, drive: req.Drive,
-		class: req.Class, purpose: req.Purpose, to: target.Jurisdiction,
+		class: req.Class, purpose: req.Purpose, to: target,
 		// Of a person's records those move that the purpose may see.
 		fact: func(_ *txn, r residency.Requirement) (policy.Finding, bool, error) {
 			return policy.Finding{Met: true}, r == residency.RequirePurpose, nil

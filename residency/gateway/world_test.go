@@ -59,6 +59,7 @@ func newWorld(t testing.TB, options ...option) *world {
 		t.Fatal(err)
 	}
 	w.g = g
+	t.Cleanup(w.foreseen)
 	return w
 }
 
@@ -241,6 +242,7 @@ func (g *Gateway) sweepAll(ctx context.Context) {
 		r := &g.cfg.Regions[i]
 		for j := range r.Clusters {
 			g.sweepIn(ctx, r, &r.Clusters[j])
+			g.purgeIn(ctx, r, &r.Clusters[j])
 		}
 	}
 }
