@@ -17,8 +17,9 @@ import (
 var keys = []string{
 	slog.TimeKey, slog.LevelKey, slog.MessageKey, slog.SourceKey,
 	"action", "address", "admin", "caller", "clause", "cluster", "component", "config", "data", "data_class", "decision",
-	"digest", "err", "file", "from", "gateway", "jurisdiction", "kind", "listen", "method", "operation", "outcome", "policy",
-	"reason", "region", "result", "stack", "state", "store", "to", "use", "version", "what",
+	"digest", "err", "file", "from", "gateway", "jurisdiction", "kind", "listen", "log", "method", "operation", "outcome", "phase",
+	"policy", "reason", "region", "result", "root", "root_before", "stack", "state", "store", "to", "use", "version", "what", "witness",
+	"witness_region",
 }
 
 // maxText is the longest text of one attribute, in bytes; a stack is given more.

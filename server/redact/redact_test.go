@@ -22,6 +22,10 @@ func TestHandler(t *testing.T) {
 		want string
 	}{
 		{"a known key", slog.String("reason", "NOT_FOUND"), "reason=NOT_FOUND"},
+		{"a check's phase", slog.String("phase", "tenants"), "phase=tenants"},
+		{"an audit log", slog.String("log", "example.org/ch/ch-1"), "log=example.org/ch/ch-1"},
+		{"a log's root", slog.String("root", "AAAA"), "root=AAAA"},
+		{"a log's witness", slog.String("witness", "example.com/w1"), "witness=example.com/w1"},
 		{"an unknown key", slog.String("tenant", secret), "tenant=[redacted]"},
 		{"a number", slog.Int("anything", 7), "anything=7"},
 		{"a duration", slog.Duration("took", time.Second), "took=1s"},

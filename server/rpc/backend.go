@@ -6,6 +6,7 @@ import (
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/gateway"
 	"github.com/domicile-project/domicile/residency/policy"
+	"github.com/domicile-project/domicile/residency/store"
 )
 
 // Backend is what decides, seals and stores: a *gateway.Gateway. Its errors are
@@ -26,6 +27,8 @@ type Backend interface {
 	informalRequests
 	cases
 	disclosures
+	usage
+	peers
 }
 
 type tenants interface {
@@ -116,6 +119,14 @@ type policies interface {
 type decisions interface {
 	GetDecision(ctx context.Context, call *gateway.Call, tenant, decisionID string) (gateway.DecisionRecord, error)
 	ListDecisions(context.Context, *gateway.Call, gateway.ListDecisions) ([]gateway.DecisionRecord, string, error)
+	GetReceipt(ctx context.Context, call *gateway.Call, tenant, decisionID string) ([]byte, error)
+	GetCheckpoint(ctx context.Context, region residency.Region, cluster string) (gateway.Checkpoint, error)
+
+	// ReadEntries hands a page to send in pieces, each good until send returns, the last with the next page's token.
+	ReadEntries(ctx context.Context, call *gateway.Call, req gateway.ReadEntries, send func(list []gateway.LogEntry, next string) error) error
+
+	// ExportLog hands the files to send one by one, each good until send returns.
+	ExportLog(ctx context.Context, call *gateway.Call, req gateway.ExportLog, send func(path string, data []byte) error) error
 }
 
 type regions interface {
@@ -162,4 +173,17 @@ type disclosures interface {
 	// a drive at a time, each good until send returns.
 	Disclose(ctx context.Context, call *gateway.Call, req gateway.Disclose, send func(gateway.DisclosePiece) error) error
 	ListDisclosures(context.Context, *gateway.Call, gateway.ListDisclosures) ([]gateway.Disclosure, string, error)
+}
+
+type usage interface {
+	GetUsage(context.Context, *gateway.Call, gateway.GetUsage) (gateway.Usage, error)
+}
+
+// peers are where calls are for, and what the gateways of other regions ask.
+type peers interface {
+	router
+	LocateTenant(context.Context, store.Tenant) (gateway.Located, error)
+	ReserveTenant(ctx context.Context, t store.Tenant, home residency.Region) (free bool, err error)
+	Leases(peer string, decisions []string) []gateway.StreamLease
+	Cosign(ctx context.Context, of, by residency.Region, req gateway.Cosigning) (gateway.Cosigned, error)
 }

@@ -24,11 +24,15 @@ type caller struct {
 func (c *Callers) Replace(identities map[string]*config.Identity) {
 	table := make(map[string]*caller, len(identities))
 	for id, entry := range identities {
-		table[id] = &caller{Identity: entry, known: gateway.Caller{
-			ID: entry.ID, Jurisdiction: entry.Jurisdiction, Party: entry.Party, Sees: entry.Sees,
-		}}
+		table[id] = newCaller(entry)
 	}
 	c.table.Store(&table)
+}
+
+func newCaller(entry *config.Identity) *caller {
+	return &caller{Identity: entry, known: gateway.Caller{
+		ID: entry.ID, Jurisdiction: entry.Jurisdiction, Party: entry.Party, Sees: entry.Sees, SeesAll: entry.AllTenants,
+	}}
 }
 
 // find gives the entry of an identity, or nil.

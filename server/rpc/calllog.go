@@ -11,6 +11,7 @@ import (
 
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/gateway"
+	"github.com/domicile-project/domicile/server/forward"
 	"github.com/domicile-project/domicile/server/redact"
 )
 
@@ -45,6 +46,9 @@ func newCallLog(log *slog.Logger) *callLog {
 
 // outcome writes what there is to say about a call that ended.
 func (l *callLog) outcome(m *method, call *gateway.Call, err error) {
+	if call.Elsewhere != "" && (err == nil || errors.As(err, new(*forward.Refused))) {
+		return // its home has it in its log
+	}
 	if err == nil {
 		if m.changes {
 			l.write(slog.LevelInfo, textChanged, m, call, residency.OK, nil)

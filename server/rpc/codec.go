@@ -44,23 +44,34 @@ const chunkOverhead = 1 + binary.MaxVarintLen32
 // chunkTag is the tag of ReadDriveResponse.data and its wire type.
 const chunkTag = 1<<3 | byte(protowire.BytesType)
 
-// encode encodes a message; what it points to is the caller's again when it returns.
-func (c *codec) encode(m proto.Message) (*encoded, error) {
-	wire, err := c.ordinary.Marshal(m)
-	return &encoded{wire}, err
+// encode encodes a message into a buffer of a pool; what it points to is the caller's again
+// when it returns.
+func encode(m proto.Message, pool mem.BufferPool) (*encoded, error) {
+	size := proto.Size(m)
+	if size == 0 {
+		return &encoded{}, nil
+	}
+	buf := pool.Get(size)
+	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend((*buf)[:0], m)
+	if err != nil {
+		pool.Put(buf)
+		return nil, err
+	}
+	*buf = b
+	return &encoded{mem.BufferSlice{mem.NewBuffer(buf, pool)}}, nil
 }
 
-// chunk encodes a ReadDriveResponse of data into a buffer of the pool. That is the
+// chunk encodes a ReadDriveResponse of data into a buffer of a pool. That is the
 // only copy on its way to the transport; data is the caller's again when it returns.
-func (c *codec) chunk(data []byte) *encoded {
+func chunk(data []byte, pool mem.BufferPool) *encoded {
 	if len(data) == 0 {
 		return &encoded{}
 	}
-	buf := c.pool.Get(len(data) + chunkOverhead)
+	buf := pool.Get(len(data) + chunkOverhead)
 	b := append((*buf)[:0], chunkTag)
 	b = binary.AppendUvarint(b, uint64(len(data)))
 	*buf = append(b, data...)
-	return &encoded{mem.BufferSlice{mem.NewBuffer(buf, c.pool)}}
+	return &encoded{mem.BufferSlice{mem.NewBuffer(buf, pool)}}
 }
 
 // Marshal writes a message. One that is encoded is used up by it.
@@ -152,6 +163,16 @@ func (f *driveFrame) next() []byte {
 		return out
 	}
 	return nil
+}
+
+// whole gives the message as it is on the wire, the caller's to free.
+func (f *driveFrame) whole(c *codec) (mem.BufferSlice, error) {
+	if !f.plain {
+		return c.ordinary.Marshal(&f.message)
+	}
+	wire := f.wire
+	wire.Ref()
+	return wire, nil
 }
 
 func (f *driveFrame) drop() {

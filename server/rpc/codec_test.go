@@ -36,7 +36,7 @@ func TestChunkIsAReadDriveResponse(t *testing.T) {
 	c := newCodec()
 	for _, n := range []int{0, 1, 127, 128, 4096, 65536, maxDriveData} {
 		data := bytes.Repeat([]byte{0xA5}, n)
-		wire, err := c.Marshal(c.chunk(data))
+		wire, err := c.Marshal(chunk(data, c.pool))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func BenchmarkChunk(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		wire, err := c.Marshal(c.chunk(data))
+		wire, err := c.Marshal(chunk(data, c.pool))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -34,7 +34,7 @@ type material struct {
 	stamp   [3]stamp
 	conf    *tls.Config
 	pool    *x509.CertPool
-	server  time.Time // when the server's certificate ends
+	server  time.Time // when the server's certificate ends, or the first of those that its file has beside it
 	clients time.Time // when the first of the client authorities ends
 }
 
@@ -108,6 +108,10 @@ func (c *Credentials) load() (*material, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rpc: the server's certificate %s and key %s: %w", c.files.Certificate, c.files.Key, err)
 	}
+	end, err := chainEnd(pair)
+	if err != nil {
+		return nil, fmt.Errorf("rpc: the server's certificate %s: %w", c.files.Certificate, err)
+	}
 	pool, first, err := authorities(c.files.ClientCA)
 	if err != nil {
 		return nil, err
@@ -115,7 +119,7 @@ func (c *Credentials) load() (*material, error) {
 	return &material{
 		stamp:   stamps,
 		pool:    pool,
-		server:  pair.Leaf.NotAfter,
+		server:  end,
 		clients: first,
 		conf: &tls.Config{
 			MinVersion:             tls.VersionTLS13,
@@ -128,14 +132,29 @@ func (c *Credentials) load() (*material, error) {
 	}, nil
 }
 
-// private refuses a key that others than its owner may read or replace.
+// chainEnd gives when the first of the certificates that are shown ends.
+func chainEnd(pair tls.Certificate) (time.Time, error) {
+	end := pair.Leaf.NotAfter
+	for _, der := range pair.Certificate {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return end, err
+		}
+		if cert.NotAfter.Before(end) {
+			end = cert.NotAfter
+		}
+	}
+	return end, nil
+}
+
+// private refuses a key that others may read or replace.
 func private(name string) error {
 	info, err := os.Stat(name)
 	if err != nil {
 		return fmt.Errorf("rpc: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("rpc: the server's key %s is open to others than its owner (mode %04o): make it 0600", name, info.Mode().Perm())
+	if err := config.Private(name, info); err != nil {
+		return fmt.Errorf("rpc: the server's key: %w", err)
 	}
 	return nil
 }

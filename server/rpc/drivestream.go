@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
@@ -152,6 +153,11 @@ func (r *receiver) close() {
 }
 
 // sender hands messages to the transport, one at a time, and holds no more than one.
+//
+// The transport of gRPC takes a message when it has passed on all but 64 KiB of the ones before, and
+// lets nobody take it back. So that a stream that is cut has no more than one message there, the next one
+// is not handed over, and whether it may be not looked at, before the one before has
+// been passed on whole: Call.Sent waits for that.
 type sender struct {
 	ctx    context.Context
 	codec  *codec
@@ -159,16 +165,69 @@ type sender struct {
 	timer  *time.Timer
 	queue  chan *encoded
 	result chan error
+	passed chan struct{} // has a token once the transport has passed the message on
+	under  bool          // the transport has a message
 }
 
-// send starts a sender. close must be called.
+// send starts a sender for the call of a stream. close must be called.
 func send(ctx context.Context, stream grpc.ServerStream, c *codec, idle time.Duration) *sender {
 	s := &sender{
 		ctx: ctx, codec: c, idle: idle, timer: time.NewTimer(idle),
-		queue: make(chan *encoded, 1), result: make(chan error, 1),
+		queue: make(chan *encoded, 1), result: make(chan error, 1), passed: make(chan struct{}, 1),
+	}
+	if call := callOf(ctx); call != nil {
+		call.Sent = s.sent
 	}
 	go s.run(stream)
 	return s
+}
+
+// minBuffer is above the size up to which the transport does not say that it is done with a buffer.
+const minBuffer = 4 << 10
+
+// Get gives a buffer for a message.
+func (s *sender) Get(length int) *[]byte {
+	buf := s.codec.pool.Get(max(length, minBuffer))
+	*buf = (*buf)[:length]
+	return buf
+}
+
+// Put takes a message's buffer back, with which the transport is done: it has passed it on,
+// or never will.
+func (s *sender) Put(buf *[]byte) {
+	s.codec.pool.Put(buf)
+	select {
+	case s.passed <- struct{}{}:
+	default:
+	}
+}
+
+var _ mem.BufferPool = (*sender)(nil)
+
+// sent waits until the transport has passed on what it was handed: at most the idle time, while
+// the stream may last, and until stop is closed, which is no error.
+func (s *sender) sent(stop <-chan struct{}) error {
+	if !s.under {
+		return s.ctx.Err()
+	}
+	select { // nearly always
+	case <-s.passed:
+		s.under = false
+		return s.ctx.Err()
+	default:
+	}
+	s.timer.Reset(s.idle)
+	select {
+	case <-s.passed:
+		s.under = false
+		return s.ctx.Err()
+	case <-stop:
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	case <-s.timer.C:
+		return errIdle
+	}
 }
 
 func (s *sender) run(stream grpc.ServerStream) {
@@ -188,28 +247,41 @@ func sendOne(stream grpc.ServerStream, message *encoded) (err error) {
 }
 
 // send sends the data of a drive read, which is the caller's again when it returns.
-func (s *sender) send(data []byte) error { return s.hand(s.codec.chunk(data)) }
+func (s *sender) send(data []byte) error { return s.hand(chunk(data, s)) }
 
 // message sends a message; all that it points to is the caller's again when it returns.
 func (s *sender) message(m proto.Message) error {
-	message, err := s.codec.encode(m)
+	message, err := encode(m, s)
 	if err != nil {
 		return residency.E("rpc.send", residency.Internal, err)
 	}
 	return s.hand(message)
 }
 
-// hand waits until the transport took the message: at most the idle time, and
-// while the stream may last. After an error it must not be called again.
+// own copies a message that another transport gave, and frees it.
+func (s *sender) own(wire mem.BufferSlice) *encoded {
+	defer wire.Free()
+	if wire.Len() == 0 {
+		return &encoded{}
+	}
+	buf := s.Get(wire.Len())
+	wire.CopyTo(*buf)
+	return &encoded{mem.BufferSlice{mem.NewBuffer(buf, s)}}
+}
+
+// hand waits until the transport took a message in a buffer of this sender's, once it has passed on the one before: at
+// most the idle time each, and while the stream may last. After an error it must not be called again.
 func (s *sender) hand(message *encoded) error {
-	if err := s.ctx.Err(); err != nil {
+	if err := s.sent(nil); err != nil {
 		message.wire.Free()
 		return err
 	}
+	empty := message.wire.Len() == 0
 	s.queue <- message // never blocks: the one before was taken
 	s.timer.Reset(s.idle)
 	select {
 	case err := <-s.result:
+		s.under = err == nil && !empty
 		return err
 	case <-s.ctx.Done():
 		return s.ctx.Err()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -30,6 +31,7 @@ import (
 type entrance struct {
 	*gate
 	calls  *share // calls in flight
+	asked  *share // those that peers make for themselves: streams must not end because callers take up all the room
 	drives *share // those of them that carry drive data
 
 	drain    sync.Once
@@ -40,6 +42,7 @@ func newEntrance(g *gate, l config.Limits) *entrance {
 	return &entrance{
 		gate: g, draining: make(chan struct{}),
 		calls:  newShare(l.InFlight, l.InFlightPerCaller),
+		asked:  newShare(l.InFlight, l.InFlightPerCaller),
 		drives: newShare(l.DriveStreams, l.DriveStreamsPerCaller),
 	}
 }
@@ -51,26 +54,26 @@ func (e *entrance) stop() { e.drain.Do(func() { close(e.draining) }) }
 // must be let out by leave.
 func (e *entrance) arrive(ctx context.Context, full string, call *gateway.Call) (leave func(), err error) {
 	m := e.methods[full]
-	id := identityOf(ctx, e.now())
-	switch who := e.callers.find(id); {
-	case who != nil:
-		call.Caller = who.known
-	case m != nil || !isHealth(full):
-		call.Caller.ID = id // for the log: the certificate is of our authority, the caller is not in the table
-		e.metrics.refuse(residency.NoIdentity)
-		return nil, gateError(residency.NoIdentity)
+	from := e.arrival(ctx)
+	from.note(call)
+	if from.refused != residency.OK && (m != nil || !isHealth(full)) {
+		return nil, e.notFrom(from)
 	}
-	if !e.calls.take(id) {
+	id, calls := from.id, e.calls
+	if from.self() {
+		calls = e.asked
+	}
+	if !calls.take(id) {
 		return nil, e.overloaded()
 	}
 	if m == nil || !m.carries {
-		return func() { e.calls.give(id) }, nil
+		return func() { calls.give(id) }, nil
 	}
 	if !e.drives.take(id) {
-		e.calls.give(id)
+		calls.give(id)
 		return nil, e.overloaded()
 	}
-	return func() { e.drives.give(id); e.calls.give(id) }, nil
+	return func() { e.drives.give(id); calls.give(id) }, nil
 }
 
 func (e *entrance) overloaded() error {
@@ -95,7 +98,7 @@ func (e *entrance) refused(full string, call *gateway.Call, err error) error {
 	if ours := (*residency.Error)(nil); errors.As(err, &ours) {
 		e.log.outcome(m, call, err)
 	}
-	e.metrics.begin(m).end(st.Code())
+	e.metrics.begin(m).end(st.Code(), trace.SpanContext{})
 	return st.Err()
 }
 

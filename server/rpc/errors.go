@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/server/forward"
 )
 
 // domain is that of every ErrorInfo.
@@ -83,6 +84,9 @@ var catalogue = [residency.NumKinds]answer{
 // statusOf gives the status that a caller sees for an error. Nothing of the error's
 // text or cause is in it. Errors that already are the transport's own keep their code.
 func statusOf(err error) *status.Status {
+	if refused := (*forward.Refused)(nil); errors.As(err, &refused) {
+		return refused.Status
+	}
 	var e *residency.Error
 	if !errors.As(err, &e) {
 		return foreignStatus(err)

@@ -82,6 +82,7 @@ var plain = map[string]string{
 	"must contain at least 1 item(s)":                  "must name at least one",
 	matches("^[A-Z]{2}$"):                              "must be an ISO 3166-1 alpha-2 code in upper case, for example CH",
 	matches("^[a-z0-9][a-z0-9-]{0,31}$"):               "must be a region's name: 1 to 32 lower-case letters, digits and hyphens",
+	matches("^[A-Z][A-Z_]{0,63}$"):                     "must be a reason of the error catalogue, for example NOT_FOUND",
 	matches("^sha256:[0-9a-f]{64}$"):                   "must be sha256: and 64 hexadecimal digits in lower case",
 	matches(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`):       "must be 1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or a digit",
 	matches(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$`): "must be a language tag, for example de-CH",

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -20,6 +22,7 @@ import (
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/gateway"
 	"github.com/domicile-project/domicile/server/config"
+	"github.com/domicile-project/domicile/server/forward"
 )
 
 // decisionTrailer carries the decision's identifier: in the trailer of every decided
@@ -37,18 +40,34 @@ const (
 // gate decides which calls reach a handler. Its order is the contract's:
 // identity, permission and tenant list, form.
 type gate struct {
-	methods map[string]*method
-	callers *Callers
-	forms   *forms
-	limits  config.Limits
-	log     *callLog
-	metrics *metrics
-	now     func() time.Time
+	methods  map[string]*method
+	callers  *Callers
+	peers    map[string]*knownPeer
+	router   router    // where calls are for; nil = all are for here
+	forward  Forwarder // takes them there
+	passing  passing   // what peers pass on for this gateway
+	endpoint string    // where callers reach the region that is served here
+	codec    *codec
+	forms    *forms
+	limits   config.Limits
+	log      *callLog
+	metrics  *metrics
+	now      func() time.Time
 }
 
 // gateError makes the refusals that come before any decision.
 func gateError(kind residency.Kind) *residency.Error {
 	return &residency.Error{Op: "rpc.gate", Kind: kind}
+}
+
+// notFrom refuses a call for where it comes from.
+func (g *gate) notFrom(from arrival) error {
+	g.metrics.refuse(from.refused)
+	e := gateError(from.refused)
+	if e.Kind == residency.UseHomeEndpoint {
+		e.Endpoint = g.endpoint
+	}
+	return e
 }
 
 // callKey is where a handler finds its call.
@@ -80,7 +99,6 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 		return g.exempt(ctx, info.FullMethod, func() (any, error) { return handler(ctx, req) })
 	}
 	series := g.metrics.begin(m)
-	series.received.Inc()
 	call := &gateway.Call{Method: m.full, Action: m.action, Class: m.class}
 	defer func() {
 		if p := recover(); p != nil {
@@ -101,6 +119,12 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	}
 	ctx, cancel := g.deadline(ctx)
 	defer cancel()
+	switch region, err := g.route(ctx, m, call, message); {
+	case err != nil:
+		return nil, err
+	case region != "":
+		return g.pass(ctx, region, m, call, message)
+	}
 	return handler(&callContext{ctx, call}, req)
 }
 
@@ -109,29 +133,29 @@ func (g *gate) finish(ctx context.Context, s running, m *method, call *gateway.C
 	if call.Decision.ID != "" {
 		_ = grpc.SetTrailer(ctx, metadata.MD{decisionTrailer: []string{call.Decision.ID}}) // fails only on a dead stream
 	}
+	if call.Peer != "" && call.Lease > 0 {
+		_ = grpc.SetTrailer(ctx, forward.Lease(call.Lease)) // likewise
+	}
 	err = about(call, err)
 	g.log.outcome(m, call, err)
 	if err != nil {
 		st := statusOf(err)
-		s.end(st.Code())
+		s.end(st.Code(), trace.SpanContextFromContext(ctx))
 		return nil, st.Err()
 	}
-	s.sent.Inc()
-	s.end(codes.OK)
+	s.end(codes.OK, trace.SpanContextFromContext(ctx))
 	return resp, nil
 }
 
 // admit finds out who calls, notes it in the call, and says whether it may call
 // the method at all.
 func (g *gate) admit(ctx context.Context, m *method, call *gateway.Call) (*caller, error) {
-	id := identityOf(ctx, g.now())
-	who := g.callers.find(id)
-	if who == nil {
-		call.Caller.ID = id // for the log: the certificate is of our authority, the caller is not in the table
-		g.metrics.refuse(residency.NoIdentity)
-		return nil, gateError(residency.NoIdentity)
+	from := g.arrival(ctx)
+	from.note(call)
+	if from.refused != residency.OK {
+		return nil, g.notFrom(from)
 	}
-	call.Caller = who.known
+	who := from.who
 	if !who.Permissions.Has(m.permission) {
 		g.metrics.refuse(residency.CallerNotPermitted)
 		return who, gateError(residency.CallerNotPermitted)
@@ -140,9 +164,11 @@ func (g *gate) admit(ctx context.Context, m *method, call *gateway.Call) (*calle
 }
 
 // examine checks a request against the caller's tenant list and the rules of its
-// form. A tenant outside the list is refused alike whether it exists or not.
+// form. A tenant outside the list is refused alike whether it exists or not; where a request may leave
+// the tenant out, all of a region's are for who may see every one.
 func (g *gate) examine(m *method, who *caller, req proto.Message) error {
-	if len(m.tenant) > 0 && m.tenant.reaches(req.ProtoReflect()) && !who.Sees(m.tenantOf(req)) {
+	r := req.ProtoReflect()
+	if m.namesTenant(r) && !who.Sees(m.tenantOf(req)) || m.wholeRegion(r) && !who.known.SeesAll {
 		g.metrics.refuse(residency.CallerNotPermitted)
 		return gateError(residency.CallerNotPermitted)
 	}
@@ -185,7 +211,7 @@ func (g *gate) exempt(ctx context.Context, full string, run func() (any, error))
 	case healthService:
 		return run()
 	case reflectionService, reflectionServiceV0:
-		if g.callers.find(identityOf(ctx, g.now())) != nil {
+		if g.arrival(ctx).refused == residency.OK {
 			return run()
 		}
 		g.metrics.refuse(residency.NoIdentity)
@@ -216,8 +242,16 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	ctx, cancel := context.WithTimeout(ss.Context(), g.limits.StreamLifetime)
 	defer cancel()
 	call.Decided = gated.decided
+	if call.Peer != "" {
+		g.passing.begin()
+		defer g.passing.end()
+	}
 	gated.ctx = &callContext{ctx, call}
-	return handler(srv, gated)
+	err = handler(srv, gated)
+	if gated.elsewhere != "" {
+		return g.passStream(gated)
+	}
+	return err
 }
 
 func (g *gate) finishStream(ss grpc.ServerStream, s running, m *method, call *gateway.Call, err error) error {
@@ -228,10 +262,10 @@ func (g *gate) finishStream(ss grpc.ServerStream, s running, m *method, call *ga
 	g.log.outcome(m, call, err)
 	if err != nil {
 		st := statusOf(err)
-		s.end(st.Code())
+		s.end(st.Code(), trace.SpanContextFromContext(ss.Context()))
 		return st.Err()
 	}
-	s.end(codes.OK)
+	s.end(codes.OK, trace.SpanContextFromContext(ss.Context()))
 	return nil
 }
 
@@ -256,13 +290,18 @@ type gatedStream struct {
 	call   *gateway.Call
 	who    *caller
 	tenant string // that the stream is about, once a message has said it
+	whole  bool   // it is about all of a region's
 	ctx    context.Context
+
+	routed    bool             // a message has said where the stream is for
+	elsewhere residency.Region // "" = here
+	first     mem.BufferSlice  // the message that said it, when that is elsewhere
 }
 
 // still returns nil while the caller may do what it could when the stream began:
 // its entry in the caller table may have changed or gone since.
 func (s *gatedStream) still() error {
-	now := s.gate.callers.find(identityOf(s.ctx, s.gate.now()))
+	now := s.gate.arrival(s.ctx).who
 	switch {
 	case now == s.who:
 		return nil
@@ -270,7 +309,7 @@ func (s *gatedStream) still() error {
 		s.gate.metrics.refuse(residency.NoIdentity)
 		return gateError(residency.NoIdentity)
 	case !now.Permissions.Has(s.method.permission), now.known.Jurisdiction != s.who.known.Jurisdiction,
-		now.known.Party != s.who.known.Party, s.tenant != "" && !now.Sees(s.tenant):
+		now.known.Party != s.who.known.Party, s.tenant != "" && !now.Sees(s.tenant), s.whole && !now.known.SeesAll:
 		s.gate.metrics.refuse(residency.CallerNotPermitted)
 		return gateError(residency.CallerNotPermitted)
 	}
@@ -280,9 +319,18 @@ func (s *gatedStream) still() error {
 // Context carries the call and the stream's deadline.
 func (s *gatedStream) Context() context.Context { return s.ctx }
 
-// decided sends the decision's identifier ahead of any data.
+// decided sends the decision's identifier ahead of any data. A refusal's goes with its status, so that no
+// caller takes it for a beginning.
 func (s *gatedStream) decided(d residency.Decision) {
-	_ = s.SendHeader(metadata.MD{decisionTrailer: []string{d.ID}}) // a dead stream shows itself at the next send
+	header := metadata.MD{decisionTrailer: []string{d.ID}}
+	if s.call.Peer != "" && s.call.Lease > 0 {
+		header = metadata.Join(header, forward.Lease(s.call.Lease))
+	}
+	if !d.Allow && s.elsewhere == "" {
+		_ = s.SetHeader(header) // fails only once there is one
+		return
+	}
+	_ = s.SendHeader(header) // a dead stream shows itself at the next send
 }
 
 // SendMsg sends a message while the caller may still have it, and counts it.
@@ -335,10 +383,11 @@ func (s *gatedStream) RecvMsg(m any) error {
 	if err := s.gate.examine(s.method, s.who, message); err != nil {
 		return err
 	}
-	if len(s.method.tenant) > 0 && s.method.tenant.reaches(message.ProtoReflect()) {
+	if s.method.namesTenant(message.ProtoReflect()) {
 		s.tenant = s.method.tenantOf(message)
 	}
-	return nil
+	s.whole = s.whole || s.method.wholeRegion(message.ProtoReflect())
+	return s.findWay(message)
 }
 
 // receiveInTime is RecvMsg in a goroutine of its own, which ends with the stream.

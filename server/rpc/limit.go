@@ -39,6 +39,13 @@ func (s *share) give(id string) {
 	}
 }
 
+// used gives how many are counted in.
+func (s *share) used() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}
+
 // limited is a listener that keeps at most so many connections open. A new one
 // beyond that takes the place of the one that has been silent in its handshake for
 // longest: whoever shows no certificate cannot keep others out. With none such

@@ -28,12 +28,13 @@ type method struct {
 	request protoreflect.MessageDescriptor
 	tenant  fieldPath // where a request names its tenant; empty = it is about none
 	purpose fieldPath // where it names its purpose; empty = it has none
+	region  fieldPath // where one that is about no tenant names its region; empty = it is about none. With tenant: one of them
 
 	streams bool // the client or the server streams
 	carries bool // it streams data, for which there is room for so many at once
 	changes bool // a success changes what governs or exists, and is logged
 
-	series *series // what is counted of it
+	series func() *series // what is counted of it
 }
 
 // The services that need no annotation, by their full names, and what they need.
@@ -90,20 +91,23 @@ func newMethod(d protoreflect.MethodDescriptor) (*method, error) {
 		return nil, fmt.Errorf("its access annotation states no known data class")
 	}
 	var err error
-	if m.permission, err = config.ParsePermission(access.GetPermission()); err != nil {
+	if m.permission, err = config.ParseAccess(access.GetPermission()); err != nil {
 		return nil, fmt.Errorf("its access annotation: %w", err)
 	}
-	m.carries = m.streams && m.action != residency.Govern
+	m.carries = m.streams
 	m.changes = changesState(m, access.GetPermission())
 	return m, m.roles(d.Input())
 }
+
+// clientStream is the kind of a method whose caller streams and is answered once.
+const clientStream = "client_stream"
 
 func streamKind(d protoreflect.MethodDescriptor) string {
 	switch {
 	case d.IsStreamingClient() && d.IsStreamingServer():
 		return "bidi_stream"
 	case d.IsStreamingClient():
-		return "client_stream"
+		return clientStream
 	case d.IsStreamingServer():
 		return "server_stream"
 	}
@@ -133,6 +137,10 @@ func (m *method) roles(request protoreflect.MessageDescriptor) error {
 	case len(purposes) > 1:
 		return fmt.Errorf("its request %s has %d fields with ROLE_PURPOSE, want one at most", request.FullName(), len(purposes))
 	}
+	if regions := findRole(request, annotationsv1.Role_ROLE_REGION); len(regions) == 1 &&
+		(len(tenants) == 0 || alternatives(tenants[0], regions[0])) {
+		m.region = regions[0]
+	}
 	if len(tenants) == 1 {
 		m.tenant = tenants[0]
 		if m.tenant.last().Kind() != protoreflect.StringKind {
@@ -146,6 +154,23 @@ func (m *method) roles(request protoreflect.MessageDescriptor) error {
 		}
 	}
 	return nil
+}
+
+// alternatives reports whether two fields of a request are of one oneof, so that it has one of them at the most.
+func alternatives(a, b fieldPath) bool {
+	one := a[0].ContainingOneof()
+	return len(a) == 1 && len(b) == 1 && one != nil && !one.IsSynthetic() && one == b[0].ContainingOneof()
+}
+
+// namesTenant reports whether a message says which tenant it is about: any does, as far as it reaches there, but one that may be
+// about a region instead, and does not name a tenant.
+func (m *method) namesTenant(req protoreflect.Message) bool {
+	return len(m.tenant) > 0 && m.tenant.reaches(req) && (len(m.region) == 0 || req.Has(m.tenant.last()))
+}
+
+// wholeRegion reports whether a message is about all tenants of a region, although its method is about one of them otherwise.
+func (m *method) wholeRegion(req protoreflect.Message) bool {
+	return len(m.tenant) > 0 && len(m.region) > 0 && !m.namesTenant(req)
 }
 
 // fieldPath leads from a request through singular messages to a field.

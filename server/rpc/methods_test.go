@@ -25,6 +25,7 @@ var services = []*grpc.ServiceDesc{
 	&residencyv1.TenantService_ServiceDesc, &residencyv1.RecordService_ServiceDesc, &residencyv1.DriveService_ServiceDesc,
 	&residencyv1.ConsentService_ServiceDesc, &residencyv1.TransferService_ServiceDesc, &residencyv1.PolicyService_ServiceDesc,
 	&residencyv1.AuditService_ServiceDesc, &residencyv1.GatewayService_ServiceDesc, &residencyv1.DisclosureService_ServiceDesc,
+	&residencyv1.UsageService_ServiceDesc,
 }
 
 func serviceInfo() map[string]grpc.ServiceInfo {
@@ -76,6 +77,7 @@ func TestMethodTable(t *testing.T) {
 		residencyv1.DriveService_WriteDrive_FullMethodName:        false,
 		residencyv1.ConsentService_ListConsents_FullMethodName:    false,
 		residencyv1.TransferService_CheckTransfer_FullMethodName:  false,
+		residencyv1.UsageService_GetUsage_FullMethodName:          false,
 
 		residencyv1.TenantService_UpdateTenant_FullMethodName:          true,
 		residencyv1.TenantService_SuspendTenant_FullMethodName:         true,

@@ -75,8 +75,24 @@ func validRequests() map[string]proto.Message {
 		residencyv1.PolicyService_Explain_FullMethodName: &residencyv1.ExplainRequest{
 			Region: "ch", Action: residencyv1.Action_ACTION_USE, DataClass: residencyv1.DataClass_DATA_CLASS_PERSONAL_INFORMATION, ToJurisdiction: "US", Purpose: purpose,
 		},
-		residencyv1.AuditService_GetDecision_FullMethodName:   &residencyv1.GetDecisionRequest{TenantId: "acme", DecisionId: id},
+		residencyv1.AuditService_GetDecision_FullMethodName:     &residencyv1.GetDecisionRequest{TenantId: "acme", DecisionId: id},
+		residencyv1.PeerService_LocateTenant_FullMethodName:     &residencyv1.LocateTenantRequest{Pseudonym: make([]byte, 16)},
+		residencyv1.PeerService_ReserveTenant_FullMethodName:    &residencyv1.ReserveTenantRequest{Pseudonym: make([]byte, 16), HomeRegion: "us"},
+		residencyv1.PeerService_CosignCheckpoint_FullMethodName: cosigning(),
+		residencyv1.PeerService_ExtendLeases_FullMethodName:     &residencyv1.ExtendLeasesRequest{DecisionIds: []string{id}},
+		residencyv1.AuditService_GetReceipt_FullMethodName:      &residencyv1.GetReceiptRequest{TenantId: "acme", DecisionId: id},
+		residencyv1.AuditService_GetCheckpoint_FullMethodName:   &residencyv1.GetCheckpointRequest{Region: "ch", Cluster: "ch-1"},
+		residencyv1.AuditService_ExportLog_FullMethodName:       &residencyv1.ExportLogRequest{Region: "ch", Cluster: "ch-1", FromSize: 1},
+		residencyv1.AuditService_ReadEntries_FullMethodName: &residencyv1.ReadEntriesRequest{
+			Log: &residencyv1.ReadEntriesRequest_TenantId{TenantId: "acme"}, StartTime: timestamppb.New(time.Now().Add(-time.Hour)),
+			EndTime: timestamppb.New(time.Now().Add(time.Hour)), Outcome: residencyv1.Outcome_OUTCOME_DENY, Reason: "NOT_FOUND",
+			FromJurisdiction: "CH", ToJurisdiction: "US", Caller: "spiffe://example.org/app", PageSize: 5,
+			DataClass: residencyv1.DataClass_DATA_CLASS_PERSONAL_INFORMATION, Action: residencyv1.Action_ACTION_USE,
+		},
 		residencyv1.AuditService_ListDecisions_FullMethodName: &residencyv1.ListDecisionsRequest{TenantId: "acme", PageSize: 5},
+		residencyv1.UsageService_GetUsage_FullMethodName: &residencyv1.GetUsageRequest{
+			TenantId: "acme", StartDate: &residencyv1.Date{Year: 2026, Month: 2, Day: 28}, EndDate: &residencyv1.Date{Year: 2026, Month: 3, Day: 1},
+		},
 		residencyv1.GatewayService_GetGateway_FullMethodName:  &residencyv1.GetGatewayRequest{},
 		residencyv1.GatewayService_ListRegions_FullMethodName: &residencyv1.ListRegionsRequest{},
 	}

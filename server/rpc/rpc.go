@@ -54,6 +54,15 @@ type Options struct {
 	Mixed        bool // plaintext of several jurisdictions exists in this process
 	Version      string
 
+	// Endpoint is the host:port that callers reach the region served here at; told to who comes by a peer
+	// that may not speak for them. "" = nothing is told.
+	Endpoint string
+
+	// Peers are the gateways of other regions, by identity, that may forward calls here; Forward takes calls to
+	// them. Nil = none.
+	Peers   map[string]*config.PeerIdentity
+	Forward Forwarder
+
 	TLS        config.TLS
 	Callers    map[string]*config.Identity
 	Limits     config.Limits // zeros take their defaults
@@ -88,8 +97,15 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	registerExpiry(o.Metrics, s.creds)
-	g := &gate{callers: s.callers, limits: o.Limits, log: newCallLog(o.Log), metrics: s.metrics, now: time.Now}
+	g := &gate{
+		callers: s.callers, peers: newPeers(o.Peers), limits: o.Limits, codec: s.codec,
+		log: newCallLog(o.Log), metrics: s.metrics, now: time.Now, passing: passing{began: time.Now()}, endpoint: o.Endpoint,
+	}
+	if o.Forward != nil {
+		g.router, g.forward = o.Backend, o.Forward
+	}
 	s.entrance = newEntrance(g, o.Limits)
+	registerSaturation(o.Metrics, s.entrance, o.Limits)
 	s.grpc = grpc.NewServer(serverOptions(o.Limits, s.creds, s.codec, s.entrance)...)
 	s.register(o)
 	if err := g.learn(s.grpc.GetServiceInfo(), protoregistry.GlobalFiles); err != nil {
@@ -151,10 +167,12 @@ func (s *Server) register(o Options) {
 	residencyv1.RegisterTransferServiceServer(behind, &transferService{backend: o.Backend})
 	residencyv1.RegisterDisclosureServiceServer(behind, &disclosureService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
 	residencyv1.RegisterPolicyServiceServer(behind, newPolicyService(o.Backend))
-	residencyv1.RegisterAuditServiceServer(behind, &auditService{backend: o.Backend})
+	residencyv1.RegisterAuditServiceServer(behind, &auditService{backend: o.Backend, idle: o.Limits.StreamIdle, codec: s.codec})
+	residencyv1.RegisterUsageServiceServer(behind, &usageService{backend: o.Backend})
 	residencyv1.RegisterGatewayServiceServer(behind, &gatewayService{
 		backend: o.Backend, name: o.Name, jurisdiction: o.Jurisdiction, mixed: o.Mixed, version: o.Version, started: time.Now(),
 	})
+	residencyv1.RegisterPeerServiceServer(behind, &peerService{backend: o.Backend, known: s.entrance.peers, passing: &s.entrance.passing})
 	healthv1.RegisterHealthServer(behind, s.health)
 	if o.Reflection {
 		reflection.Register(s.grpc)
@@ -195,6 +213,7 @@ func (s *Server) Serve(lis net.Listener) error {
 func (s *Server) Drain(ctx context.Context) {
 	s.SetServing(false)
 	s.entrance.stop()
+	s.entrance.passing.wait(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

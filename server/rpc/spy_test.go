@@ -82,7 +82,7 @@ func TestRequestsReachTheGateway(t *testing.T) {
 		"DeleteSnapshot":        {"Expected"}, // of the drive, to restore
 	}
 	elsewhere := []string{ // no struct is asked for, or a test of their own
-		"GetErasure", "ExportSubject", "InspectDrive", "ListSnapshots", "GetConsentReceipt", "ComparePolicies", "ListRecipients", "GetLegalOrder", "Disclose",
+		"GetErasure", "GetUsage", "ExportSubject", "InspectDrive", "ListSnapshots", "GetConsentReceipt", "ComparePolicies", "ListRecipients", "GetLegalOrder", "Disclose",
 	}
 	s := &spy{}
 	w := newWorld(t, withBackend(func(b Backend) Backend { s.Backend = b; return s }))
