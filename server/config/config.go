@@ -23,7 +23,7 @@ type Config struct {
 
 	// DirectoryKey is the key of those digests: "file:PATH", 32 bytes, readable
 	// by the owner only; made when it is not there, unless the directory is in a
-	// database. It must outlive the directory and be the same for every gateway.
+	// database or a region has a peer. It must outlive the directory and be the same for every gateway.
 	DirectoryKey string `yaml:"directory_key"`
 
 	// Callers are the identities that may call. They alone are read again when the file changes.
@@ -72,38 +72,77 @@ type Region struct {
 	// Jurisdiction is where the region is (ISO 3166-1 alpha-2).
 	Jurisdiction string `yaml:"jurisdiction"`
 
+	// Endpoint is the host:port that callers reach this region's gateways at. One who comes by a gateway elsewhere and may
+	// not is told it. Required where a peer may forward to this gateway.
+	Endpoint string `yaml:"endpoint,omitempty"`
+
 	// Controller is the legal entity that controls the information; every policy
 	// of the region names it (clause controller).
 	Controller string `yaml:"controller"`
 
 	// Policies are the region's policy files, one or more versions. A name is
-	// looked for beside the configuration file, then among the shipped policies.
-	Policies []string `yaml:"policies"`
+	// looked for beside the configuration file, then among the shipped policies. Of a region with a peer they
+	// say for which residences it is the default; without them a tenant's home there must be stated.
+	Policies []string `yaml:"policies,omitempty"`
 
 	// Keys is the key store and the region's root keys: "file:FOLDER", outside of every
 	// folder that holds rows or blobs, and to be kept out of their backups.
 	Keys string `yaml:"keys"`
+
+	// AuditOrigin is what the names of the region's audit logs begin with: each is AUDIT_ORIGIN/REGION/CLUSTER, and no
+	// other log anywhere has it. A URL without its scheme is customary. Default "domicile.local".
+	AuditOrigin string `yaml:"audit_origin,omitempty"`
+
+	// AuditRetention is how long entries of the region's audit logs are kept, in hours: "17520h" is two years of 365 days. What is
+	// older is dropped by whoever leads, in bundles of 256 entries, and for good; hashes, checkpoints and usage totals stay. At least
+	// "8760h". Default 0s: they are kept for good. It must be the same on every gateway of the region.
+	AuditRetention time.Duration `yaml:"audit_retention,omitempty"`
+
+	// Witnesses are who is asked to cosign the region's audit logs, beside the other regions of this configuration. At most 8.
+	Witnesses []Witness `yaml:"witnesses,omitempty"`
 
 	// KeyStore is where the wrapped keys are, if not in the folder of the roots: a
 	// database as for Cluster.Rows, which several gateways of the region can share. It holds neither
 	// rows nor the directory.
 	KeyStore string `yaml:"key_store,omitempty"`
 
-	// Clusters are the storage clusters; new tenants go to the first.
+	// Clusters are the storage clusters. A tenant is in one of them; a new one goes to one that is not closed.
 	Clusters []Cluster `yaml:"clusters"`
 
-	// Peer is the gateway that serves the region elsewhere. This version forwards
-	// to no peer and refuses the setting.
+	// Peer says which gateways elsewhere serve the region. It then has neither keys nor clusters here.
 	Peer *Peer `yaml:"peer,omitempty"`
+}
+
+// LogOrigin gives the name of a cluster's audit log.
+func (r *Region) LogOrigin(region, cluster string) string {
+	return r.origin() + "/" + region + "/" + cluster
+}
+
+// WitnessName gives the name by which the region cosigns others' audit logs.
+func (r *Region) WitnessName(region string) string { return r.origin() + "/" + region + "/witness" }
+
+func (r *Region) origin() string {
+	if r.AuditOrigin == "" {
+		return "domicile.local"
+	}
+	return r.AuditOrigin
 }
 
 // Cluster is a storage cluster. Location, Owner and Operator are declarations
 // that are held against the region (clause drive-storage).
 type Cluster struct {
-	Name     string `yaml:"name"`               // 1 to 64 of [A-Za-z0-9._-], unique within the region
+	Name     string `yaml:"name"`               // 1 to 64 of [A-Za-z0-9._-], unique within the region; to be kept: the directory has it
 	Location string `yaml:"location"`           // where the machines stand (ISO 3166-1 alpha-2); the region's jurisdiction
 	Owner    string `yaml:"owner"`              // who owns them; the region's controller
 	Operator string `yaml:"operator,omitempty"` // who operates them; the region's controller; default the owner
+
+	// Weight is the cluster's share of the region's new tenants, against the other open clusters':
+	// 1 to 1000, default 1. A change moves no tenant that is there.
+	Weight *int `yaml:"weight,omitempty"`
+
+	// Closed says that the cluster takes no new tenants; those that are there are served as before. Where
+	// every cluster of a region is closed, registrations there are answered QUOTA_EXCEEDED. Default false.
+	Closed bool `yaml:"closed,omitempty"`
 
 	// Rows is "pebble:FOLDER", or "postgres://USER@HOST[:PORT][,HOST[:PORT]]/DATABASE?schema=NAME": a PostgreSQL
 	// database whose tables domiciled migrate has made. Of several hosts the primary is used. The query may have
@@ -120,10 +159,37 @@ type Cluster struct {
 	Blobs string `yaml:"blobs"`
 }
 
-// Peer is a gateway elsewhere.
+// Share is the cluster's weight, or the default.
+func (c *Cluster) Share() int {
+	if c.Weight == nil {
+		return 1
+	}
+	return *c.Weight
+}
+
+// Peer is the gateways that serve a region elsewhere: calls for tenants of theirs are forwarded to
+// them, and they may forward calls here. Both sides prove themselves by certificates of the authorities
+// in tls.client_ca: this gateway calls with tls.certificate, which must be good for a client too and hold one URI.
 type Peer struct {
-	Address  string `yaml:"address"`
+	// Address is where they are: "host:port", several with commas between. A name that stands for several
+	// addresses is looked up anew now and then.
+	Address string `yaml:"address"`
+
+	// Identity is the URI in the certificates of all of them, called and calling.
 	Identity string `yaml:"identity"`
+
+	// Attests are the callers that they may speak for, as entries in Callers name them; one that ends in
+	// "/*" stands for all that begin so. What such a caller may do is for its entry here to say. Callers that
+	// are not among them are told to come by this region's endpoint.
+	Attests []string `yaml:"attests,omitempty"`
+
+	// Jurisdictions are where plaintext of what passes through them exists (ISO 3166-1 alpha-2).
+	// Default the region's.
+	Jurisdictions []string `yaml:"jurisdictions,omitempty"`
+
+	// Logs are the public keys of their audit logs, ORIGIN+HASH+BASE64, whose checkpoints this gateway cosigns. Without
+	// them each log keeps the key that it shows first.
+	Logs []string `yaml:"logs,omitempty"`
 }
 
 // Caller is an identity that may call and what it may do. An empty or unknown

@@ -98,6 +98,33 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// A cluster's share of new tenants is 1 unless it is stated, and a closed one needs none.
+func TestClusterShares(t *testing.T) {
+	for _, tt := range []struct {
+		add    string
+		share  int
+		closed bool
+	}{
+		{"", 1, false},
+		{", weight: null", 1, false},
+		{", weight: 1000", 1000, false},
+		{", closed: true", 1, true},
+		{", weight: 0, closed: true", 0, true},
+	} {
+		c, err := load(t, strings.Replace(good, "owner: CloudSigma AG", "owner: CloudSigma AG"+tt.add, 1))
+		if err != nil {
+			t.Fatalf("%q: %v", tt.add, err)
+		}
+		if cl := c.Regions["ch"].Clusters[0]; cl.Share() != tt.share || cl.Closed != tt.closed {
+			t.Errorf("%q: a share of %d, closed %v", tt.add, cl.Share(), cl.Closed)
+		}
+		shown, err := c.Print()
+		if err != nil || strings.Contains(string(shown), "weight:") != (strings.Contains(tt.add, "weight: 1") || tt.share == 0) {
+			t.Errorf("%q: %v\n%s", tt.add, err, shown)
+		}
+	}
+}
+
 // What is unsafe, incomplete or not supported is refused, with the place in the file and what would
 // be right.
 func TestRefusals(t *testing.T) {
@@ -133,6 +160,11 @@ func TestRefusals(t *testing.T) {
 		{"a region's name", "  ch:\n", "  CH_1:\n", "regions.CH_1: a region's name"},
 		{"a cluster elsewhere", "location: CH", "location: DE", "regions.ch.clusters[0].location: is outside the region's jurisdiction CH (clause drive-storage)"},
 		{"a foreign owner", "owner: CloudSigma AG", "owner: Somebody", "regions.ch.clusters[0].owner: must be the region's controller"},
+		{"no share, but open", "owner: CloudSigma AG", "owner: CloudSigma AG, weight: 0", "17:67: regions.ch.clusters[0].weight: want 1 to 1000; for a cluster that takes no new tenants say closed: true"},
+		{"a share below", "owner: CloudSigma AG", "owner: CloudSigma AG, weight: -1, closed: true", "regions.ch.clusters[0].weight: want 1 to 1000"},
+		{"a share above", "owner: CloudSigma AG", "owner: CloudSigma AG, weight: 1001", "regions.ch.clusters[0].weight: want 1 to 1000"},
+		{"half a share", "owner: CloudSigma AG", "owner: CloudSigma AG, weight: 1.5", "regions.ch.clusters[0].weight: want a whole number"},
+		{"perhaps closed", "owner: CloudSigma AG", "owner: CloudSigma AG, closed: later", "regions.ch.clusters[0].closed: want true or false"},
 		{"a foreign operator", "owner: CloudSigma AG", "owner: CloudSigma AG, operator: Somebody", "regions.ch.clusters[0].operator: must be"},
 		{"no policy", "    policies: [ch-2012-05-02.yaml]\n", "", "regions.ch.policies: want at least one policy file"},
 		{"postgres with a password", `"pebble:ch/rows"`, `"postgres://user:secret@db/x?sslmode=verify-full"`, "rows: a password does not belong here"},
@@ -147,7 +179,7 @@ func TestRefusals(t *testing.T) {
 		{"s3 without a bucket", `"file:ch/blobs"`, `"s3://host"`, "blobs: want a bucket"},
 		{"s3 for rows", `"pebble:ch/rows"`, `"s3://host/bucket"`, "rows: s3 is not supported by this version"},
 		{"another scheme", `"file:ch/blobs"`, `"ftp:x"`, "blobs: want file: and a path"},
-		{"a peer", "    keys: ", "    peer: {address: \"us:8443\", identity: \"spiffe://x/y\"}\n    keys: ", "regions.ch.peer: forwarding to a peer gateway is not supported"},
+		{"a peer beside clusters", "    keys: ", "    peer: {address: \"us:8443\", identity: \"spiffe://x/y\"}\n    keys: ", "regions.ch: is served by its peer"},
 		{"keys inside rows", `"file:keys/ch"`, `"file:ch/rows/keys"`, "regions.ch.keys: must lie apart from regions.ch.clusters[0].rows: keys and what they seal"},
 		{"rows inside keys", `"pebble:ch/rows"`, `"pebble:keys/ch/rows"`, "regions.ch.keys: must lie apart"},
 		{"blobs in the rows' folder", `"file:ch/blobs"`, `"file:ch/rows"`, "blobs: must lie apart from regions.ch.clusters[0].rows"},

@@ -32,10 +32,28 @@ func ParsePermission(s string) (Permission, error) {
 	return 0, fmt.Errorf("unknown permission: want one of %s", strings.Join(permissionNames[:], ", "))
 }
 
+// ForwardPermission is what the gateways of other regions may do here as themselves. No
+// caller can be given it: it is theirs whom the configuration names as peers.
+const ForwardPermission = Permission(len(permissionNames))
+
+const forwardName = "gateway.forward"
+
+// ParseAccess reads the name of a permission that a method asks for: one that callers may be
+// given, or ForwardPermission.
+func ParseAccess(s string) (Permission, error) {
+	if s == forwardName {
+		return ForwardPermission, nil
+	}
+	return ParsePermission(s)
+}
+
 // String gives the permission's name.
 func (p Permission) String() string {
-	if int(p) < len(permissionNames) {
+	switch {
+	case int(p) < len(permissionNames):
 		return permissionNames[p]
+	case p == ForwardPermission:
+		return forwardName
 	}
 	return "unknown"
 }

@@ -17,6 +17,9 @@ const maxPolicy = 1 << 20
 // jurisdiction than the region's is refused.
 func (c *Config) LoadPolicies(region string) ([]*policy.Policy, error) {
 	r := c.Regions[region]
+	if r.Peer != nil && len(r.Policies) == 0 {
+		return nil, nil
+	}
 	var out []*policy.Policy
 	var problems Problems
 	for i, name := range r.Policies {

@@ -6,12 +6,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
 
 	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/gateway"
 )
 
 // Validate refuses everything that is unsafe, incomplete or not supported. It opens no
@@ -28,6 +30,7 @@ func (c *Config) problems() Problems {
 	v.gateway(c.Gateway)
 	v.tls(c.TLS)
 	v.regions(c)
+	v.peers(c)
 	v.directory(c)
 	v.mixed(c)
 	v.callers(c.Callers)
@@ -139,17 +142,29 @@ func sortedNames(regions map[string]Region) []string {
 }
 
 func (v *validation) region(p path, r Region) {
-	if r.Peer != nil {
-		v.bad(p.with("peer"), "forwarding to a peer gateway is not supported by this version: give the region clusters of its own, or leave it out")
-		return
-	}
 	j := v.jurisdiction(p.with("jurisdiction"), r.Jurisdiction)
 	v.required(p.with("controller"), r.Controller)
+	for i, f := range r.Policies {
+		v.required(p.with("policies", i), f)
+	}
+	if r.Endpoint != "" {
+		v.address(p.with("endpoint"), r.Endpoint)
+	}
+	if r.Peer != nil {
+		v.elsewhere(p, r)
+		return
+	}
 	if len(r.Policies) == 0 {
 		v.bad(p.with("policies"), "want at least one policy file")
 	}
-	for i, f := range r.Policies {
-		v.required(p.with("policies", i), f)
+	if !originPattern.MatchString(r.AuditOrigin) {
+		v.bad(p.with("audit_origin"), "want a name such as audit.example.org/gateway: letters, digits, dots, hyphens and slashes, none at either end")
+	}
+	if r.AuditRetention != 0 && r.AuditRetention < gateway.MinAuditRetention {
+		v.bad(p.with("audit_retention"), "want at least %dh, which is 365 days; without it entries are kept for good", int(gateway.MinAuditRetention.Hours()))
+	}
+	if v.witnesses(p.with("witnesses"), r.Witnesses); len(r.Witnesses) > maxWitnesses {
+		v.bad(p.with("witnesses"), "want at most %d", maxWitnesses)
 	}
 	v.location(p.with("keys"), r.Keys, "file")
 	v.keyStore(p.with("key_store"), r.KeyStore)
@@ -178,9 +193,21 @@ func (v *validation) cluster(p path, cl Cluster, r Region, j residency.Jurisdict
 	if cl.Operator != "" && cl.Operator != r.Controller {
 		v.bad(p.with("operator"), "must be the region's controller: drives are on servers that it controls (clause drive-storage)")
 	}
+	v.weight(p.with("weight"), cl)
 	v.tables(p.with("rows"), cl.Rows)
 	v.blobs(p.with("blobs"), cl.Blobs)
 }
+
+func (v *validation) weight(p path, cl Cluster) {
+	switch w := cl.Share(); {
+	case w == 0 && !cl.Closed:
+		v.bad(p, "want 1 to 1000; for a cluster that takes no new tenants say closed: true")
+	case w < 0 || w > 1000:
+		v.bad(p, "want 1 to 1000")
+	}
+}
+
+var originPattern = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9./-]{0,126}[A-Za-z0-9])?)?$`)
 
 // location checks "scheme:path" against the one scheme that is supported there.
 func (v *validation) location(p path, s, want string) {
@@ -219,7 +246,9 @@ func (v *validation) mixed(c *Config) {
 func (c *Config) Jurisdictions() []string {
 	out := []string{c.Gateway.Jurisdiction}
 	for _, r := range c.Regions {
-		out = append(out, r.Jurisdiction)
+		if r.Peer == nil {
+			out = append(out, r.Jurisdiction)
+		}
 	}
 	sort.Strings(out)
 	return slices.Compact(out)

@@ -1,23 +1,18 @@
 package main
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/domicile-project/domicile/residency/store"
 	"github.com/domicile-project/domicile/residency/store/dir"
 	"github.com/domicile-project/domicile/residency/store/s3"
 	"github.com/domicile-project/domicile/server/config"
 )
-
-// bucketTimeout bounds the checks when a bucket is opened.
-const bucketTimeout = time.Minute
 
 // openBlobs opens a cluster's objects, in a folder or in a bucket.
 func (s *stores) openBlobs(location string, log *slog.Logger) (store.Blobs, error) {
@@ -37,13 +32,11 @@ func (s *stores) openBlobs(location string, log *slog.Logger) (store.Blobs, erro
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), bucketTimeout)
-	defer cancel()
-	b, err := s3.Open(ctx, o)
+	b, closer, err := openBucket(o, log)
 	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, b.Close)
+	s.closers = append(s.closers, closer)
 	return b, nil
 }
 
@@ -93,8 +86,8 @@ func bucketCredentials(file string) (access, secret, token string, err error) {
 	if err != nil {
 		return "", "", "", err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", "", "", fmt.Errorf("%s is readable by others: make it 0600", file)
+	if err := config.Private(file, info); err != nil {
+		return "", "", "", err
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {

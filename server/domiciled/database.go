@@ -27,7 +27,7 @@ const (
 
 // openRows opens a cluster's rows and outbox, in a folder or in a database.
 func (s *stores) openRows(region, location string, log *slog.Logger) (cluster gateway.Cluster, err error) {
-	observe := s.timing(region, "rows", "update", "view", "due", "entries")
+	observe := s.metrics.took(region, "rows", "update", "view", "due", "entries")
 	if config.IsPostgres(location) {
 		ctx, cancel := context.WithTimeout(context.Background(), databaseTimeout)
 		defer cancel()
@@ -36,7 +36,7 @@ func (s *stores) openRows(region, location string, log *slog.Logger) (cluster ga
 			return cluster, err
 		}
 		s.closers = append(s.closers, db.Close)
-		return gateway.Cluster{Rows: db, Outbox: db}, nil
+		return s.counted(region, db, db), nil
 	}
 	_, folder := config.Location(location)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -48,7 +48,13 @@ func (s *stores) openRows(region, location string, log *slog.Logger) (cluster ga
 	}
 	s.closers = append(s.closers, db.Close)
 	s.watch("rows", region, db.Failed())
-	return gateway.Cluster{Rows: db, Outbox: db}, nil
+	return s.counted(region, db, db), nil
+}
+
+// counted is a cluster whose failures are counted.
+func (s *stores) counted(region string, r rows, outbox store.Outbox) gateway.Cluster {
+	fail := s.metrics.fails(region, "rows", "update", "view", "due", "lead", "purge", "entries", "drop")
+	return gateway.Cluster{Rows: &countedRows{r, fail}, Outbox: &countedOutbox{outbox, fail}}
 }
 
 // openPlacements opens the directory, in a folder or in a database.
@@ -99,17 +105,21 @@ func (s *stores) openWrapped(r config.Region, name string, log *slog.Logger) (st
 }
 
 // openDirectoryKey reads the key of the directory's digests. Beside a directory
-// in a folder it is made with it. One in a database may have tenants of other
+// in a folder it is made with it. One in a database, or of a gateway that has peers, may have tenants of other
 // gateways, which under a key of one's own would not be found and could be registered anew.
 func openDirectoryKey(c *config.Config) ([]byte, error) {
 	_, file := config.Location(c.DirectoryKey)
-	if !config.IsPostgres(c.Directory) {
+	shared := config.IsPostgres(c.Directory)
+	for _, r := range c.Regions { // under keys of their own, regions would give out one name twice
+		shared = shared || r.Peer != nil
+	}
+	if !shared {
 		_, folder := config.Location(c.Directory)
 		return directoryKey(file, folder)
 	}
 	key, err := readKey(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing: copy it from another gateway of this directory, or, for the first, make %d random bytes, readable by the owner only", file, keySize)
+		return nil, fmt.Errorf("%s is missing: it is the same for the gateways of all regions; copy it from another gateway or, for the first, make %d random bytes, readable by the owner only", file, keySize)
 	}
 	return key, err
 }

@@ -54,11 +54,18 @@ func mainCode() int {
 
 // flags are the command line.
 type flags struct {
-	Verb        string           `arg:"" optional:"" enum:"serve,migrate" default:"serve" help:"serve (the default), or migrate: bring the tables of the configured databases up to date and exit. It may be run again, and while gateways serve."`
+	Verb        string           `arg:"" optional:"" enum:"serve,migrate,fsck,healthcheck,rotate-log-key,forget-log" default:"serve" help:"serve (the default); migrate: bring the tables of the configured databases up to date and exit (it may be run again, and while gateways serve); fsck: check the stores against each other, say what is wrong, change nothing, and exit 1 if something is damaged (stores in folders: while no gateway uses them); healthcheck: ask the gateway on this machine whether it can serve, and exit 0 if so, else 1; rotate-log-key: put a new key before the one that a region's audit logs are signed with, and say what to do next; forget-log ORIGIN: after the log of that name was restored from a backup, let the witnesses here sign it again (rows in a folder: while no gateway uses them), say what they knew of it, and keep that."`
+	Origin      string           `arg:"" optional:"" help:"With forget-log: the origin of the log, in full."`
 	Config      string           `help:"Configuration file. Without one the embedded default serves both regions from the data folder." placeholder:"FILE" type:"existingfile" env:"DOMICILE_CONFIG"`
 	Data        string           `help:"Data folder of the embedded default; not with --config (default ./data)." default:"./data" placeholder:"DIR" env:"DOMICILE_DATA"`
 	Listen      string           `help:"gRPC address, in place of the configured one; port 0 picks a free one." placeholder:"HOST:PORT"`
 	AdminListen string           `help:"Admin HTTP address, in place of the configured one; loopback only." placeholder:"HOST:PORT"`
+	Address     string           `help:"With healthcheck: the gateway's admin address (default: that of --admin-listen, else 127.0.0.1:9464)." placeholder:"HOST:PORT" env:"DOMICILE_GATEWAY_ADMIN_LISTEN"`
+	Alive       bool             `help:"With healthcheck: ask whether the process can go on, in place of whether it can serve now."`
+	Region      string           `help:"With rotate-log-key: the region (default: the only one that is served here). With forget-log: the one whose witness forgets (default: all that are served here). With fsck: the only one that is checked (default: all that are served here)." placeholder:"REGION"`
+	Deep        bool             `help:"With fsck: read every drive and open it under both layers too."`
+	Output      string           `short:"o" help:"With fsck: text, or json for a line per finding and one of what was checked (default text)." enum:"text,json" default:"text"`
+	Finish      bool             `help:"With rotate-log-key: drop the keys before the newest; whoever verifies has the new one by then."`
 	Check       bool             `help:"Validate the configuration and exit."`
 	PrintConfig bool             `help:"Print the effective configuration, without secrets, and exit."`
 	LogLevel    logLevel         `help:"Least level that is logged: debug, info, warn or error (default info)." default:"info" placeholder:"LEVEL" env:"DOMICILE_LOG_LEVEL"`
@@ -115,6 +122,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	line, err := parser.Parse(args)
 	if err == nil && f.Config != "" && given(line, "data") {
 		err = errors.New("--data is the embedded default's: with --config the file says where data is; give one of the two")
+	}
+	if err == nil && f.Origin != "" && f.Verb != "forget-log" {
+		err = fmt.Errorf("unexpected argument %s", f.Origin)
 	}
 	if err != nil {
 		return &usageError{fmt.Errorf("%w (see domiciled --help)", err)}

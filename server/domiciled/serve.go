@@ -18,6 +18,7 @@ import (
 	"github.com/domicile-project/domicile/residency/gateway"
 	"github.com/domicile-project/domicile/server/admin"
 	"github.com/domicile-project/domicile/server/config"
+	"github.com/domicile-project/domicile/server/forward"
 	"github.com/domicile-project/domicile/server/rpc"
 )
 
@@ -31,12 +32,20 @@ const (
 // serve does what the flags ask for.
 func serve(ctx context.Context, f *flags, stdout io.Writer, log *slog.Logger) (err error) {
 	switch {
+	case f.Verb == "healthcheck":
+		return healthcheck(ctx, f, stdout)
 	case f.Check:
 		return check(f, stdout)
 	case f.PrintConfig:
 		return printConfig(f, stdout)
 	case f.Verb == "migrate":
 		return migrate(ctx, f, stdout)
+	case f.Verb == "fsck":
+		return fsck(ctx, f, stdout, log)
+	case f.Verb == "rotate-log-key":
+		return rotateLogKey(ctx, f, stdout, log)
+	case f.Verb == "forget-log":
+		return forgetLog(ctx, f, stdout, log)
 	}
 	s, err := configure(f, true)
 	if err != nil {
@@ -57,6 +66,7 @@ type daemon struct {
 	log *slog.Logger
 
 	stores   *stores
+	peers    forward.Set
 	gateway  *gateway.Gateway
 	rpc      *rpc.Server
 	admin    *admin.Server
@@ -77,13 +87,16 @@ func start(s *setup, log *slog.Logger) (d *daemon, err error) {
 	if d.stores, err = openStores(s.cfg, reg, log); err != nil {
 		return d, err
 	}
-	if d.gateway, err = newGateway(s.cfg, d.stores, reg, log); err != nil {
+	if d.peers, err = newPeers(s.cfg, reg, log); err != nil {
+		return d, err
+	}
+	if d.gateway, err = newGateway(s.cfg, d.stores, d.peers, reg, log); err != nil {
 		return d, err
 	}
 	if err = prepare(d.gateway); err != nil {
 		return d, err
 	}
-	if d.rpc, err = newRPC(s.cfg, d.gateway, reg, log); err != nil {
+	if d.rpc, err = newRPC(s.cfg, d.gateway, d.peers, reg, log); err != nil {
 		return d, err
 	}
 	if d.grpc, err = net.Listen("tcp", s.cfg.Gateway.Listen); err != nil {
@@ -135,10 +148,15 @@ func (d *daemon) abandon() error {
 	return errors.Join(errs...)
 }
 
-func newGateway(c *config.Config, s *stores, reg prometheus.Registerer, log *slog.Logger) (*gateway.Gateway, error) {
+func newGateway(c *config.Config, s *stores, peers forward.Set, reg prometheus.Registerer, log *slog.Logger) (*gateway.Gateway, error) {
+	elsewhere, err := elsewhereOf(c, peers)
+	if err != nil {
+		return nil, err
+	}
 	return gateway.New(gateway.Config{
 		Name:         c.Gateway.Name,
 		Regions:      s.regions,
+		Elsewhere:    elsewhere,
 		Directory:    s.directory,
 		DirectoryKey: s.directoryKey,
 		Limits: gateway.Limits{
@@ -150,7 +168,7 @@ func newGateway(c *config.Config, s *stores, reg prometheus.Registerer, log *slo
 	})
 }
 
-func newRPC(c *config.Config, g *gateway.Gateway, reg prometheus.Registerer, log *slog.Logger) (*rpc.Server, error) {
+func newRPC(c *config.Config, g *gateway.Gateway, peers forward.Set, reg prometheus.Registerer, log *slog.Logger) (*rpc.Server, error) {
 	callers, err := c.Identities()
 	if err != nil {
 		return nil, err
@@ -159,11 +177,47 @@ func newRPC(c *config.Config, g *gateway.Gateway, reg prometheus.Registerer, log
 	if err != nil {
 		return nil, err
 	}
-	return rpc.New(rpc.Options{
+	known, err := c.Peers()
+	if err != nil {
+		return nil, err
+	}
+	g.Expect(placesOf(callers, known))
+	o := rpc.Options{
 		Backend: g, Name: c.Gateway.Name, Jurisdiction: j, Mixed: c.Mixed(), Version: version,
-		TLS: c.TLS, Callers: callers, Limits: c.Limits, Reflection: c.Gateway.Reflection,
+		Peers: known, Endpoint: endpoint(c), TLS: c.TLS, Callers: callers, Limits: c.Limits, Reflection: c.Gateway.Reflection,
 		Metrics: reg, Log: log,
-	})
+	}
+	if len(peers) > 0 {
+		o.Forward = peers
+	}
+	return rpc.New(o)
+}
+
+// placesOf lists where callers are, and where peers' gateways may hold what passes through them.
+func placesOf(callers map[string]*config.Identity, peers map[string]*config.PeerIdentity) (out []residency.Jurisdiction) {
+	for _, c := range callers {
+		out = append(out, c.Jurisdiction)
+	}
+	for _, p := range peers {
+		out = append(out, p.Jurisdictions...)
+	}
+	return out
+}
+
+// What /readyz says of a part that is down, and the part that most calls do without.
+const (
+	noAnswer = "no answer from its "
+	blobs    = "blobs"
+)
+
+// endpoint gives where callers reach the region that is served here; of several, the first that says so.
+func endpoint(c *config.Config) string {
+	for _, name := range regionNames(c) {
+		if r := c.Regions[name]; r.Peer == nil && r.Endpoint != "" {
+			return r.Endpoint
+		}
+	}
+	return ""
 }
 
 // ready is what /readyz asks. Shown are the regions and which part of each does not
@@ -179,7 +233,7 @@ func (d *daemon) ready(ctx context.Context) error {
 	}
 	p := &admin.Problem{Err: err}
 	for _, part := range down {
-		p.Shown = append(p.Shown, fmt.Sprintf("region %s: no answer from its %s", part.Region, part.Part))
+		p.Shown = append(p.Shown, fmt.Sprintf("region %s: %s%s", part.Region, noAnswer, part.Part))
 	}
 	return p
 }
@@ -188,13 +242,14 @@ func (d *daemon) ready(ctx context.Context) error {
 // refuse new calls, let the running ones finish or cut them, close the stores.
 func (d *daemon) run(ctx context.Context, stdout io.Writer) error {
 	background, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 4)
+	ended := make(chan error, 5)
 	running := 0
 	begin := func(f func() error) {
 		running++
 		go func() { ended <- f() }()
 	}
 	begin(func() error { return d.gateway.Run(background) })
+	begin(func() error { return d.peers.Run(background) })
 	begin(func() error { return d.rpc.Serve(d.grpc) })
 	begin(func() error { return d.admin.Serve(d.adminLis) })
 	begin(func() error { d.look(background); return nil })
@@ -272,9 +327,26 @@ func (d *daemon) look(ctx context.Context) {
 	}
 }
 
-// tellHealth tells health checks whether the regions are up.
+// serves reports whether calls are to be sent here still: also while drives alone are out of
+// reach. A bucket is every replica's, so to turn away from all that miss it would put records out of reach too.
+func serves(ready error) bool {
+	var p *admin.Problem
+	return ready == nil || errors.As(ready, &p) && drivesOnly(p.Shown)
+}
+
+// drivesOnly reports whether nothing but blobs is missing, by what /readyz shows.
+func drivesOnly(shown []string) bool {
+	for _, line := range shown {
+		if !strings.HasSuffix(line, ": "+noAnswer+blobs) {
+			return false
+		}
+	}
+	return len(shown) > 0
+}
+
+// tellHealth tells health checks whether calls are to be sent here.
 func (d *daemon) tellHealth(ctx context.Context) {
-	up := d.ready(ctx) == nil
+	up := serves(d.ready(ctx))
 	if !d.draining.Load() {
 		d.rpc.SetServing(up)
 	}
@@ -323,6 +395,7 @@ func (c *callerFile) look() {
 		c.d.log.Warn("the changed configuration cannot be used; the old callers stay", slog.Any("err", err))
 		return
 	}
+	c.d.gateway.Expect(placesOf(identities, nil))
 	c.d.log.Info("callers taken into use; other changes need a restart")
 }
 

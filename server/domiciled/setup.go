@@ -118,6 +118,14 @@ func regionNames(c *config.Config) []string {
 	return names
 }
 
+// elsewhere says where a region is served, unless it is here.
+func elsewhere(r config.Region) string {
+	if r.Peer == nil {
+		return ""
+	}
+	return " served by its peer at " + strings.Join(r.Peer.Addresses(), ", ")
+}
+
 // tuneMemory trades memory for less garbage collection, up to the configured
 // limit. What the environment says stays.
 func tuneMemory(limit config.Bytes) {
@@ -137,7 +145,7 @@ func banner(w io.Writer, c *config.Config, home *embedded.Home, grpc, admin stri
 	fmt.Fprintf(&b, "  admin    http://%s\n", admin)
 	for _, name := range regionNames(c) {
 		r := c.Regions[name]
-		fmt.Fprintf(&b, "  region   %s   (%s, %s)\n", name, r.Jurisdiction, r.Controller)
+		fmt.Fprintf(&b, "  region   %s   (%s, %s)%s\n", name, r.Jurisdiction, r.Controller, elsewhere(r))
 	}
 	if home != nil {
 		fmt.Fprintf(&b, "  data     %s\n", home.Dir())

@@ -11,16 +11,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/domicile-project/domicile/residency"
+	"github.com/domicile-project/domicile/residency/audit"
 	"github.com/domicile-project/domicile/residency/gateway"
 	"github.com/domicile-project/domicile/residency/seal"
 	"github.com/domicile-project/domicile/residency/store"
 	"github.com/domicile-project/domicile/server/admin"
 	"github.com/domicile-project/domicile/server/config"
+	"github.com/domicile-project/domicile/server/witness"
 )
 
 // stores is everything that was opened, to be closed in the opposite order.
@@ -30,7 +31,7 @@ type stores struct {
 	directoryKey []byte
 
 	log     *slog.Logger
-	seconds *prometheus.HistogramVec
+	metrics *storeMetrics
 	closers []func() error
 
 	mu      sync.Mutex
@@ -40,24 +41,11 @@ type stores struct {
 // openStores opens every region's stores and the directory. After an error
 // nothing is open.
 func openStores(c *config.Config, reg prometheus.Registerer, log *slog.Logger) (*stores, error) {
-	s := &stores{log: log, seconds: storeSeconds(reg)}
+	s := &stores{log: log, metrics: newStoreMetrics(reg)}
 	if err := s.open(c); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
-}
-
-func storeSeconds(reg prometheus.Registerer) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name:                            "residency_store_seconds",
-		Help:                            "How long a storage operation took, in seconds.",
-		Buckets:                         []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 2.5},
-		NativeHistogramBucketFactor:     1.1,
-		NativeHistogramMaxBucketNumber:  100,
-		NativeHistogramMinResetDuration: time.Hour,
-	}, []string{"region", "store", "operation"})
-	reg.MustRegister(h)
-	return h
 }
 
 func (s *stores) open(c *config.Config) error {
@@ -65,6 +53,9 @@ func (s *stores) open(c *config.Config) error {
 		return err
 	}
 	for _, name := range regionNames(c) {
+		if c.Regions[name].Peer != nil {
+			continue
+		}
 		r, err := s.openRegion(c, name)
 		if err != nil {
 			return fmt.Errorf("region %s: %w", name, err)
@@ -79,15 +70,17 @@ func (s *stores) openDirectory(c *config.Config) error {
 	if s.directoryKey, err = openDirectoryKey(c); err != nil {
 		return fmt.Errorf("directory key: %w", err)
 	}
-	if s.directory, err = s.openPlacements(c.Directory, s.log.With(slog.String("component", "directory"))); err != nil {
+	directory, err := s.openPlacements(c.Directory, s.log.With(slog.String("component", "directory")))
+	if err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
+	s.directory = &timedDirectory{directory, s.metrics.told("", "directory", "find", "reserve", "update")}
 	return nil
 }
 
 func (s *stores) openRegion(c *config.Config, name string) (gateway.Region, error) {
 	r := c.Regions[name]
-	out := gateway.Region{Name: residency.Region(name), Controller: r.Controller}
+	out := gateway.Region{Name: residency.Region(name), Controller: r.Controller, Endpoint: r.Endpoint, AuditRetention: r.AuditRetention}
 	var err error
 	if out.Jurisdiction, err = residency.ParseJurisdiction(r.Jurisdiction); err != nil {
 		return out, err
@@ -98,9 +91,26 @@ func (s *stores) openRegion(c *config.Config, name string) (gateway.Region, erro
 	if out.Vault, err = s.openVault(r, name); err != nil {
 		return out, fmt.Errorf("keys: %w", err)
 	}
+	seeds, err := openLogKey(r)
+	if err != nil {
+		return out, fmt.Errorf("audit key: %w", err)
+	}
+	if out.Cosigner, err = audit.NewCosigner(r.WitnessName(name), seeds...); err != nil {
+		return out, err
+	}
+	for _, w := range r.Witnesses {
+		outside, err := witness.New(w)
+		if err != nil {
+			return out, fmt.Errorf("witness: %w", err)
+		}
+		out.Witnesses = append(out.Witnesses, outside)
+	}
 	for _, cl := range r.Clusters {
 		opened, err := s.openCluster(name, cl)
 		if err != nil {
+			return out, fmt.Errorf("cluster %s: %w", cl.Name, err)
+		}
+		if opened.Signer, err = audit.NewSigner(r.LogOrigin(name, cl.Name), seeds...); err != nil {
 			return out, fmt.Errorf("cluster %s: %w", cl.Name, err)
 		}
 		out.Clusters = append(out.Clusters, opened)
@@ -121,7 +131,8 @@ func (s *stores) openVault(r config.Region, name string) (*seal.Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	return seal.NewVault(residency.Region(name), ring, keys, seal.Options{}), nil
+	timed := &timedKeys{keys, s.metrics.told(name, "keys", "get", "create", "destroy")}
+	return seal.NewVault(residency.Region(name), ring, timed, seal.Options{}), nil
 }
 
 func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster, error) {
@@ -136,27 +147,9 @@ func (s *stores) openCluster(region string, cl config.Cluster) (gateway.Cluster,
 	if err != nil {
 		return gateway.Cluster{}, err
 	}
-	out.Name = cl.Name
-	out.Blobs = &timedBlobs{Blobs: objects, observe: func(operation string, took time.Duration) {
-		s.seconds.WithLabelValues(region, "blobs", operation).Observe(took.Seconds())
-	}}
+	out.Name, out.Weight, out.Closed = cl.Name, cl.Share(), cl.Closed
+	out.Blobs = &timedBlobs{objects, s.metrics.told(region, "blobs", "open", "commit", "delete")}
 	return out, nil
-}
-
-// timing gives what observes a store's operations. Their series are looked up
-// once: an update belongs to every call.
-func (s *stores) timing(region, store string, operations ...string) func(string, time.Duration) {
-	series := make(map[string]prometheus.Observer, len(operations))
-	for _, o := range operations {
-		series[o] = s.seconds.WithLabelValues(region, store, o)
-	}
-	return func(operation string, took time.Duration) {
-		if o := series[operation]; o != nil {
-			o.Observe(took.Seconds())
-			return
-		}
-		s.seconds.WithLabelValues(region, store, operation).Observe(took.Seconds())
-	}
 }
 
 // watch notes when an engine has stopped for good. The region then is unavailable
@@ -221,22 +214,63 @@ func directoryKey(file, directory string) ([]byte, error) {
 	return key, err
 }
 
-// readKey reads a key that its owner alone may read.
+// openLogKey reads the seeds of the keys that a region's audit logs are signed with, from beside the region's
+// roots, and makes one when there is none. All gateways of the region need the same: one that has another
+// signs nothing.
+func openLogKey(r config.Region) ([][]byte, error) {
+	file := logKeyFile(r)
+	seeds, err := readLogKey(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		var seed []byte
+		if seed, err = makeKey(file); errors.Is(err, fs.ErrExist) {
+			return readLogKey(file)
+		}
+		seeds = [][]byte{seed}
+	}
+	return seeds, err
+}
+
+func logKeyFile(r config.Region) string {
+	_, folder := config.Location(r.Keys)
+	return filepath.Join(folder, "audit")
+}
+
+// maxLogKeys is how many keys a region's logs have at once: the newest, and those that it follows.
+const maxLogKeys = 4
+
+// readLogKey reads the seeds in a file, the newest first.
+func readLogKey(file string) ([][]byte, error) {
+	b, err := readPrivate(file)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) == 0 || len(b)%keySize != 0 || len(b) > maxLogKeys*keySize {
+		return nil, fmt.Errorf("%s has %d bytes, want %d random ones, the same for all gateways of the region, and %d more for each key before it, up to %d",
+			file, len(b), keySize, keySize, maxLogKeys-1)
+	}
+	return slices.Collect(slices.Chunk(b, keySize)), nil
+}
+
+// readKey reads a key that nobody else may read.
 func readKey(file string) ([]byte, error) {
-	key, err := os.ReadFile(file)
+	key, err := readPrivate(file)
+	if err == nil && len(key) != keySize {
+		err = fmt.Errorf("%s has %d bytes, want %d", file, len(key), keySize)
+	}
+	return key, err
+}
+
+// readPrivate reads a file that nobody else may read.
+func readPrivate(file string) ([]byte, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%s is readable by others: make it 0600", file)
-	case len(key) != keySize:
-		return nil, fmt.Errorf("%s has %d bytes, want %d", file, len(key), keySize)
+	if err == nil {
+		err = config.Private(file, info)
 	}
-	return key, nil
+	return b, err
 }
 
 // makeKey makes a key, durable before it is used.
@@ -248,18 +282,16 @@ func makeKey(file string) ([]byte, error) {
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
-	tmp, err := os.OpenFile(file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".new-*") // of mode 0600
 	if err != nil {
 		return nil, err
 	}
 	_, err = tmp.Write(key)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return nil, err
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Link(tmp.Name(), file) // fails when another process was first
 	}
-	if err := os.Link(tmp.Name(), file); err != nil { // fails when another process was first
-		return nil, err
-	}
-	if err := os.Remove(tmp.Name()); err != nil {
+	if err = errors.Join(err, os.Remove(tmp.Name())); err != nil {
 		return nil, err
 	}
 	folder, err := os.Open(filepath.Dir(file))
