@@ -1,13 +1,12 @@
 // Package admin knows what an operator sees over plain HTTP on this machine:
 // metrics, whether the process lives and whether it can serve, and a page that
-// says where those are. Nothing here names a tenant or a person, and nothing changes anything.
+// shows how it fares. Nothing here names a tenant or a person, and nothing changes anything.
 package admin
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
@@ -106,7 +105,7 @@ func New(o Options) *Server {
 	}))
 	mux.HandleFunc("GET /healthz", s.healthy(o.Healthy))
 	mux.HandleFunc("GET /readyz", s.ready(o.Ready))
-	mux.HandleFunc("GET /{$}", index(o))
+	servePage(mux, o)
 	s.http = &http.Server{
 		Handler:           secured(mux),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -208,47 +207,4 @@ func localHost(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-var page = template.Must(template.New("index").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Domicile gateway {{.Name}}</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 42rem; margin: 3rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff }
-dt { font-weight: 600 } dd { margin: 0 0 .6rem }
-a { color: #0b57d0 } code { font-family: ui-monospace, monospace }
-@media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616 } a { color: #8ab4f8 } }
-</style>
-</head>
-<body>
-<main>
-<h1>Domicile gateway {{.Name}}</h1>
-<p>This gateway keeps personal information and drive data in the region where its tenant is at home.</p>
-<dl>
-<dt>Version</dt><dd><code>{{.Version}}</code></dd>
-<dt>gRPC</dt><dd><code>{{.GRPC}}</code>, mutual TLS</dd>
-<dt>Plaintext can exist in</dt><dd>{{range $i, $j := .Jurisdictions}}{{if $i}}, {{end}}{{$j}}{{end}}{{if .Mixed}} (one process serves several jurisdictions){{end}}</dd>
-</dl>
-<ul>
-<li><a href="/metrics">Metrics</a> for Prometheus</li>
-<li><a href="/readyz">Ready</a>: whether every region's rows, blobs, keys and policy answer; if not, which does not</li>
-<li><a href="/healthz">Healthy</a>: whether the process can go on, or needs a new start</li>
-</ul>
-</main>
-</body>
-</html>
-`))
-
-func index(o Options) http.HandlerFunc {
-	data := struct {
-		Options
-		Mixed bool
-	}{o, len(o.Jurisdictions) > 1}
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_ = page.Execute(w, data) // the caller went away: nothing to do about it
-	}
 }
