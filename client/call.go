@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -37,9 +38,29 @@ func tellDecision(opts []grpc.CallOption, id string) {
 	}
 }
 
+// endpointOption is what Endpoint makes.
+type endpointOption struct {
+	grpc.EmptyCallOption
+	address *string
+}
+
+// Endpoint makes a call option that sets *address to the "host:port" that the call was
+// taken to, since the tenant's home is there: before the call returns, for a stream
+// before the first message is received. It is set to "" when Options.Address answered.
+func Endpoint(address *string) grpc.CallOption { return endpointOption{address: address} }
+
+// tellEndpoint hands the endpoint of a call to whoever asked for it.
+func tellEndpoint(opts []grpc.CallOption, address string) {
+	for _, o := range opts {
+		if e, ok := o.(endpointOption); ok {
+			*e.address = address
+		}
+	}
+}
+
 // unary is what every unary call passes through: a deadline, a request_id,
-// attempts, typed errors.
-func unary(r *retrier, timeout time.Duration) grpc.UnaryClientInterceptor {
+// attempts, the way home, typed errors.
+func unary(r *retrier, h *homes, timeout time.Duration) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		if _, ok := ctx.Deadline(); !ok {
 			var cancel context.CancelFunc
@@ -47,15 +68,27 @@ func unary(r *retrier, timeout time.Duration) grpc.UnaryClientInterceptor {
 			defer cancel()
 		}
 		req, safe := repeatable(method, req)
-		var decision string
+		var trailer metadata.MD
+		call := func(at place) (reached bool, err error) {
+			var p peer.Peer
+			trailer = nil
+			asked := append(opts[:len(opts):len(opts)], grpc.Trailer(&trailer), grpc.Peer(&p))
+			if at.conn == nil {
+				err = invoke(ctx, method, req, reply, cc, asked...)
+			} else {
+				err = at.conn.Invoke(ctx, method, req, reply, asked...)
+			}
+			return p.Addr != nil, convert(err, trailer)
+		}
+		var endpoint string
 		err := r.do(ctx, safe, func() (metadata.MD, error) {
-			var trailer metadata.MD
-			err := convert(invoke(ctx, method, req, reply, cc, append(opts[:len(opts):len(opts)], grpc.Trailer(&trailer))...), trailer)
-			decision = decisionOf(trailer)
+			var err error
+			endpoint, err = h.unary(tenantOf(req), call)
 			return trailer, err
 		})
-		tellDecision(opts, decision)
-		return err
+		tellDecision(opts, decisionOf(trailer))
+		tellEndpoint(opts, endpoint)
+		return ofMethod(err, method)
 	}
 }
 
@@ -63,8 +96,12 @@ func unary(r *retrier, timeout time.Duration) grpc.UnaryClientInterceptor {
 // one and the caller set none, and whether the call may be made more than
 // once. The caller's own message is left as it was: sending it again is another request.
 func repeatable(method string, req any) (any, bool) {
-	if reads[method] {
+	switch levels()[method] {
+	case read:
 		return req, true
+	case idempotent:
+	default:
+		return req, false
 	}
 	m, ok := req.(proto.Message)
 	if !ok {
@@ -102,27 +139,33 @@ func newRequestID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// stream is what every stream passes through: a request_id, typed errors. It
-// makes one attempt; ReadDriveTo and WriteDriveFrom know when another is safe.
-func stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := open(ctx, desc, cc, method, opts...)
-	if err != nil {
-		return nil, convert(err, nil)
+// stream is what every stream passes through: a request_id, the way home, typed
+// errors. It makes one attempt; ReadDriveTo and WriteDriveFrom know when another is safe.
+func stream(h *homes) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		s := newHomeStream(ctx, h, desc.ClientStreams, opts, func(at place) (grpc.ClientStream, error) {
+			if at.conn == nil {
+				return open(ctx, desc, cc, method, opts...)
+			}
+			ended := grpc.OnFinish(func(error) { at.release() })
+			return at.conn.NewStream(ctx, desc, method, append(opts[:len(opts):len(opts)], ended)...)
+		})
+		return &typedStream{ClientStream: s, method: method, opts: opts}, nil
 	}
-	return &typedStream{ClientStream: s, opts: opts}, nil
 }
 
 // typedStream turns a stream's errors into this package's. Like any
 // ClientStream it is used by one sender and one receiver at a time.
 type typedStream struct {
 	grpc.ClientStream
-	opts []grpc.CallOption
-	told bool // the decision's identifier came with the header
+	method string
+	opts   []grpc.CallOption
+	told   bool // the decision's identifier came with the header
 }
 
 // SendMsg sends a message; io.EOF says that the stream ended and RecvMsg knows why.
 func (s *typedStream) SendMsg(m any) error {
-	return convert(s.ClientStream.SendMsg(withHeaderRequestID(m)), nil)
+	return ofMethod(convert(s.ClientStream.SendMsg(withHeaderRequestID(m)), nil), s.method)
 }
 
 // RecvMsg receives a message, and io.EOF at the stream's end.
@@ -141,7 +184,7 @@ func (s *typedStream) RecvMsg(m any) error {
 	if errors.Is(err, io.EOF) {
 		return err
 	}
-	return convert(err, trailer)
+	return ofMethod(convert(err, trailer), s.method)
 }
 
 func (s *typedStream) tellFromHeader() {

@@ -51,7 +51,7 @@ type Options struct {
 	Identity Identity
 
 	// ServerName is the name that the gateway's certificate must be for; "" = the
-	// host of Address.
+	// host of Address. It says nothing of other endpoints: see FollowHome.
 	ServerName string
 
 	// UserAgent goes before gRPC's own; "" = "domicile-go".
@@ -64,10 +64,31 @@ type Options struct {
 	// MaxAttempts is how often a call that is safe to repeat is made at the most,
 	// the first time included; 0 = DefaultMaxAttempts, 1 = never repeated.
 	MaxAttempts int
+
+	// FollowHome says whether a call that the tenant's home refuses with
+	// USE_HOME_ENDPOINT, since it came by a gateway in a third place, is made once more at the
+	// endpoint that the refusal names. The zero value does.
+	FollowHome Following
 }
 
-// Client is a connection to a gateway, with a stub per service. It is safe for
-// concurrent use, and meant to be kept: one per process and identity.
+// Following says whether calls go where a gateway sends them.
+type Following uint8
+
+// What can be chosen.
+const (
+	// FollowOnce takes a call to one other endpoint at the most, which must be a "host:port",
+	// within the call's deadline, as the same Identity. The endpoint must show a certificate of Identity.CA for
+	// the host that was named, whatever Options.ServerName is; before it has, neither the client's own
+	// certificate nor anything of the call is sent. Which endpoint a tenant's calls go to is
+	// remembered until that one sends them on or cannot be reached.
+	FollowOnce Following = iota
+
+	// FollowNever calls Options.Address alone: the refusal is the answer.
+	FollowNever
+)
+
+// Client is a connection to a gateway, and where that one sends calls to others, with a
+// stub per service. It is safe for concurrent use, and meant to be kept: one per process and identity.
 type Client struct {
 	Tenants     residencyv1.TenantServiceClient
 	Records     residencyv1.RecordServiceClient
@@ -77,10 +98,12 @@ type Client struct {
 	Disclosures residencyv1.DisclosureServiceClient
 	Policies    residencyv1.PolicyServiceClient
 	Audit       residencyv1.AuditServiceClient
+	Usage       residencyv1.UsageServiceClient
 	Gateway     residencyv1.GatewayServiceClient
 
 	conn    *grpc.ClientConn
 	retries *retrier
+	homes   *homes
 }
 
 // Dial reads the identity's files and begins to connect. It does not wait for
@@ -109,7 +132,30 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 func open(o Options, extra ...grpc.DialOption) (*Client, error) {
 	o = o.withDefaults()
 	r := newRetrier(o.MaxAttempts)
-	opts := []grpc.DialOption{
+	shared := append(dialOptions(o), extra...)
+	homes := newHomes(o, func(endpoint string) (*grpc.ClientConn, error) {
+		target, err := endpointTarget(endpoint)
+		if err != nil {
+			return nil, err
+		}
+		return grpc.NewClient(target, shared...)
+	})
+	opts := append(shared[:len(shared):len(shared)],
+		grpc.WithChainUnaryInterceptor(unary(r, homes, o.Timeout)),
+		grpc.WithChainStreamInterceptor(stream(homes)))
+	if o.ServerName != "" {
+		opts = append(opts, grpc.WithAuthority(o.ServerName))
+	}
+	conn, err := grpc.NewClient(target(o.Address), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	return newClient(conn, r, homes), nil
+}
+
+// dialOptions are those of every connection, to whichever endpoint.
+func dialOptions(o Options) []grpc.DialOption {
+	return []grpc.DialOption{
 		grpc.WithUserAgent(o.UserAgent),
 		grpc.WithDisableRetry(), // gRPC's own retries know no RetryInfo and no request_id: see retry.go
 		grpc.WithDisableServiceConfig(),
@@ -120,20 +166,10 @@ func open(o Options, extra ...grpc.DialOption) (*Client, error) {
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second},
 			MinConnectTimeout: 5 * time.Second,
 		}),
-		grpc.WithChainUnaryInterceptor(unary(r, o.Timeout)),
-		grpc.WithChainStreamInterceptor(stream),
 	}
-	if o.ServerName != "" {
-		opts = append(opts, grpc.WithAuthority(o.ServerName))
-	}
-	conn, err := grpc.NewClient(target(o.Address), append(opts, extra...)...)
-	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
-	}
-	return newClient(conn, r), nil
 }
 
-func newClient(conn *grpc.ClientConn, r *retrier) *Client {
+func newClient(conn *grpc.ClientConn, r *retrier, h *homes) *Client {
 	return &Client{
 		Tenants:     residencyv1.NewTenantServiceClient(conn),
 		Records:     residencyv1.NewRecordServiceClient(conn),
@@ -143,9 +179,11 @@ func newClient(conn *grpc.ClientConn, r *retrier) *Client {
 		Disclosures: residencyv1.NewDisclosureServiceClient(conn),
 		Policies:    residencyv1.NewPolicyServiceClient(conn),
 		Audit:       residencyv1.NewAuditServiceClient(conn),
+		Usage:       residencyv1.NewUsageServiceClient(conn),
 		Gateway:     residencyv1.NewGatewayServiceClient(conn),
 		conn:        conn,
 		retries:     r,
+		homes:       h,
 	}
 }
 
@@ -195,5 +233,8 @@ func (c *Client) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Close ends the connection and every call on it.
-func (c *Client) Close() error { return c.conn.Close() }
+// Close ends the connections and every call on them.
+func (c *Client) Close() error {
+	c.homes.shut()
+	return c.conn.Close()
+}

@@ -18,14 +18,19 @@ const MaxDriveMessage = 256 << 10
 // WriteDriveFrom writes all that r gives to a drive, from the header's offset
 // on: all of it, visible and durable when it returns nil, or nothing.
 //
+// Nothing is read of r before the gateway has decided over the write, so one that is refused since
+// the gateway is in a third place goes to the endpoint that it names with no byte of the drive sent; only
+// a gateway that took a write of the tenant's before is not waited for.
+//
 // progress, unless nil, is called with the number of bytes sent so far. When
-// the gateway is unavailable and r is an io.Seeker, the write is made again from where r
-// stood, under the same request_id, so that it is never done twice; progress then starts over.
+// the gateway is unavailable, or the tenant has moved since that earlier write, and r is an io.Seeker, the write is
+// made again from where r stood, under the same request_id, so that it is never done twice;
+// progress then starts over.
 func (c *Client) WriteDriveFrom(ctx context.Context, header *residencyv1.WriteDriveHeader, r io.Reader, progress func(sent int64), opts ...grpc.CallOption) (*residencyv1.WriteDriveResponse, error) {
 	header = headerWithRequestID(header)
 	rewind, seekable := rewinder(r)
 	var answer *residencyv1.WriteDriveResponse
-	err := c.retries.do(ctx, seekable, func() (metadata.MD, error) {
+	write := func() (metadata.MD, error) {
 		if err := rewind(); err != nil {
 			return nil, err
 		}
@@ -33,7 +38,11 @@ func (c *Client) WriteDriveFrom(ctx context.Context, header *residencyv1.WriteDr
 		var err error
 		answer, trailer, err = c.writeOnce(ctx, header, r, progress, opts)
 		return trailer, err
-	})
+	}
+	err := c.retries.do(ctx, seekable, write)
+	if e := sentElsewhere(err); seekable && e != nil && errors.Is(e.NotFollowed, errPartSent) {
+		err = c.retries.do(ctx, seekable, write)
+	}
 	return answer, err
 }
 

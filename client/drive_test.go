@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
@@ -34,6 +35,10 @@ func receive(s grpc.ClientStreamingServer[residencyv1.WriteDriveRequest, residen
 		}
 		if h := m.GetHeader(); h != nil {
 			r.header = h
+			if err := s.SendHeader(metadata.Pairs(decisionTrailer, "d-1")); err != nil { // decided, before any data
+				r.err = err
+				return r
+			}
 			continue
 		}
 		r.data = append(r.data, m.GetData()...)
@@ -99,6 +104,7 @@ func TestWriteDriveFromIsRepeatedWhole(t *testing.T) {
 	c, stop := serve(t, &fake{write: func(s grpc.ClientStreamingServer[residencyv1.WriteDriveRequest, residencyv1.WriteDriveResponse]) error {
 		if len(seen) == 0 { // gone after the header and one message
 			first, _ := s.Recv()
+			s.SendHeader(metadata.Pairs(decisionTrailer, "d-1"))
 			s.Recv()
 			seen = append(seen, received{header: first.GetHeader()})
 			return status.Error(codes.Unavailable, "restarting")

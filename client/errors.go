@@ -68,6 +68,7 @@ func way(from, to string) string {
 // Error is any failure of a call that is not a refusal by the privacy policy.
 type Error struct {
 	Code       codes.Code    // the gRPC status code
+	Method     string        // that was called, for example "/residency.v1.RecordService/GetRecord"; "" of a failure of another kind than a call's
 	Reason     string        // from the error catalogue, for example "NOT_FOUND"; "" when the failure is not the gateway's, such as a lost connection
 	Message    string        // the catalogue's text for it, or gRPC's own
 	DecisionID string        // the decision that preceded it, or ""
@@ -75,6 +76,10 @@ type Error struct {
 	RetryAfter time.Duration // how long the gateway asks to wait before another attempt; 0 = it does not say
 	Endpoint   string        // for USE_HOME_ENDPOINT: the gateway to call instead
 	TLS        *TLSFailure   // why no secure connection came about, or nil
+
+	// NotFollowed is why the client, which goes to Endpoint by itself, has no answer from
+	// there; nil when it did not try.
+	NotFollowed error
 
 	status *status.Status
 }
@@ -98,6 +103,9 @@ func (e *Error) Error() string {
 	if e.Endpoint != "" {
 		b.WriteString("; call " + e.Endpoint)
 	}
+	if e.NotFollowed != nil {
+		b.WriteString(", which the client did not manage: " + e.NotFollowed.Error())
+	}
 	if e.DecisionID != "" {
 		b.WriteString(" (decision " + e.DecisionID + ")")
 	}
@@ -119,6 +127,10 @@ func (e *Error) GRPCStatus() *status.Status { return e.status }
 func (e *Error) Retryable() bool {
 	if e.TLS != nil {
 		return false
+	}
+	var there *Error
+	if errors.As(e.NotFollowed, &there) {
+		return there.Retryable()
 	}
 	switch e.Code {
 	case codes.Unavailable, codes.ResourceExhausted:
@@ -145,6 +157,15 @@ func convert(err error, trailer metadata.MD) error {
 		return err
 	}
 	return fromStatus(s, decisionOf(trailer))
+}
+
+// ofMethod notes in a failure which method was called.
+func ofMethod(err error, method string) error {
+	var e *Error
+	if errors.As(err, &e) && e.Method == "" {
+		e.Method = method
+	}
+	return err
 }
 
 func fromStatus(s *status.Status, decision string) error {

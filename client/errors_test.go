@@ -117,8 +117,8 @@ func TestFailuresAreErrors(t *testing.T) {
 			}
 			bare := *e
 			bare.status = nil
-			if !reflect.DeepEqual(bare, test.want) {
-				t.Errorf("got %+v\nwant %+v", bare, test.want)
+			if got, want := fmt.Sprintf("%#v", bare), fmt.Sprintf("%#v", test.want); got != want {
+				t.Errorf("got %s\nwant %s", got, want)
 			}
 		})
 	}
@@ -222,5 +222,31 @@ func TestGivenUpIsNotRetryable(t *testing.T) {
 	var e *Error
 	if !errors.As(err, &e) || e.Reason != "CANCELED" || e.DecisionID != "d-1" || e.Retryable() || isUnavailable(err) {
 		t.Errorf("got %+v", err)
+	}
+}
+
+// A failure names the method that was called, of a stream too.
+func TestFailuresNameTheMethod(t *testing.T) {
+	refused := refusal(t, codes.PermissionDenied, "CALLER_NOT_PERMITTED", nil)
+	c, stop := serve(t, &fake{
+		get: func(context.Context, *residencyv1.GetRecordRequest) (*residencyv1.GetRecordResponse, error) {
+			return nil, refused
+		},
+		read: func(*residencyv1.ReadDriveRequest, grpc.ServerStreamingServer[residencyv1.ReadDriveResponse]) error {
+			return refused
+		},
+	})
+	defer stop()
+	_, unaryErr := c.Records.GetRecord(t.Context(), &residencyv1.GetRecordRequest{})
+	stream, err := c.Drives.ReadDrive(t.Context(), &residencyv1.ReadDriveRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, streamErr := stream.Recv()
+	for want, err := range map[string]error{"/residency.v1.RecordService/GetRecord": unaryErr, "/residency.v1.DriveService/ReadDrive": streamErr} {
+		var e *Error
+		if !errors.As(err, &e) || e.Method != want {
+			t.Errorf("%v of %s", err, want)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -10,45 +11,39 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 )
 
-// reads are the methods that change nothing but the audit log, so that a
-// repeated call is as good as one. A method with a request_id may be repeated too, once it has
-// one. Whatever is neither is never repeated: a disclosure, of which each call is one.
-var reads = map[string]bool{
-	residencyv1.TenantService_GetTenant_FullMethodName:           true,
-	residencyv1.TenantService_ListTenants_FullMethodName:         true,
-	residencyv1.TenantService_GetErasure_FullMethodName:          true,
-	residencyv1.RecordService_GetRecord_FullMethodName:           true,
-	residencyv1.RecordService_ListRecords_FullMethodName:         true,
-	residencyv1.RecordService_ListSubjects_FullMethodName:        true,
-	residencyv1.RecordService_FindRecords_FullMethodName:         true,
-	residencyv1.RecordService_ExportSubject_FullMethodName:       true,
-	residencyv1.DriveService_GetDrive_FullMethodName:             true,
-	residencyv1.DriveService_ListDrives_FullMethodName:           true,
-	residencyv1.DriveService_ReadDrive_FullMethodName:            true,
-	residencyv1.DriveService_InspectDrive_FullMethodName:         true,
-	residencyv1.DriveService_ListSnapshots_FullMethodName:        true,
-	residencyv1.ConsentService_GetConsent_FullMethodName:         true,
-	residencyv1.ConsentService_ListConsents_FullMethodName:       true,
-	residencyv1.ConsentService_GetConsentReceipt_FullMethodName:  true,
-	residencyv1.TransferService_CheckTransfer_FullMethodName:     true,
-	residencyv1.DisclosureService_ListRecipients_FullMethodName:  true,
-	residencyv1.DisclosureService_GetLegalOrder_FullMethodName:   true,
-	residencyv1.DisclosureService_ListLegalOrders_FullMethodName: true,
-	residencyv1.DisclosureService_ListAbuseCases_FullMethodName:  true,
-	residencyv1.DisclosureService_ListDisclosures_FullMethodName: true,
-	residencyv1.PolicyService_ListPolicies_FullMethodName:        true,
-	residencyv1.PolicyService_GetPolicy_FullMethodName:           true,
-	residencyv1.PolicyService_Explain_FullMethodName:             true,
-	residencyv1.PolicyService_ComparePolicies_FullMethodName:     true,
-	residencyv1.AuditService_GetDecision_FullMethodName:          true,
-	residencyv1.AuditService_ListDecisions_FullMethodName:        true,
-	residencyv1.GatewayService_GetGateway_FullMethodName:         true,
-	residencyv1.GatewayService_ListRegions_FullMethodName:        true,
-}
+// levels says of every method what its proto does (idempotency_level): one that changes nothing but the audit log may be
+// repeated, and one that is idempotent once its request has a request_id. Whatever is neither is never repeated: a disclosure, of
+// which each call is one.
+var levels = sync.OnceValue(func() map[string]level {
+	out := make(map[string]level)
+	pkg := residencyv1.File_residency_v1_types_proto.Package()
+	protoregistry.GlobalFiles.RangeFilesByPackage(pkg, func(f protoreflect.FileDescriptor) bool {
+		for i := range f.Services().Len() {
+			s := f.Services().Get(i)
+			for j := range s.Methods().Len() {
+				m := s.Methods().Get(j)
+				options, _ := m.Options().(*descriptorpb.MethodOptions)
+				out[fmt.Sprintf("/%s/%s", s.FullName(), m.Name())] = options.GetIdempotencyLevel()
+			}
+		}
+		return true
+	})
+	return out
+})
+
+type level = descriptorpb.MethodOptions_IdempotencyLevel
+
+const (
+	read       = descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+	idempotent = descriptorpb.MethodOptions_IDEMPOTENT
+)
 
 // Waits between attempts when the gateway names none: they double from
 // firstWait to longestWait, each shortened by up to a half at random.
@@ -90,9 +85,11 @@ func (r *retrier) do(ctx context.Context, safe bool, call func() (metadata.MD, e
 	}
 }
 
+// isUnavailable reports whether the gateway, or the endpoint that it named, was not
+// available.
 func isUnavailable(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Code == codes.Unavailable
+	return errors.As(err, &e) && (e.Code == codes.Unavailable || isUnavailable(e.NotFollowed))
 }
 
 // pause is how long to wait after a failed attempt, counted from 1, and whether

@@ -15,39 +15,31 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/protoadapt"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 )
 
-// Every method is a read or has a request_id, and never both, but a disclosure,
-// of which each call is one; no name in the list of reads is stale.
-func TestEveryMethodMayBeRepeatedForAReason(t *testing.T) {
-	found := map[string]bool{}
-	protoregistry.GlobalFiles.RangeFilesByPackage("residency.v1", func(f protoreflect.FileDescriptor) bool {
-		for i := range f.Services().Len() {
-			methods := f.Services().Get(i).Methods()
-			for j := range methods.Len() {
-				m := methods.Get(j)
-				name := "/" + string(f.Services().Get(i).FullName()) + "/" + string(m.Name())
-				found[name] = true
-				hasID := m.Input().Fields().ByName("request_id") != nil || m.Name() == "WriteDrive" // in its header
-				if never := name == residencyv1.DisclosureService_Disclose_FullMethodName; !never && hasID == reads[name] || never && (hasID || reads[name]) {
-					t.Errorf("%s: has a request_id = %v, is listed as a read = %v", name, hasID, reads[name])
-				}
-			}
+// What a client may repeat is what the protos say, of every method of every service.
+func TestEveryMethodHasItsLevel(t *testing.T) {
+	for method, want := range map[string]level{
+		residencyv1.RecordService_GetRecord_FullMethodName:       read,
+		residencyv1.DriveService_ReadDrive_FullMethodName:        read,
+		residencyv1.RecordService_PutRecord_FullMethodName:       idempotent,
+		residencyv1.DriveService_WriteDrive_FullMethodName:       idempotent,
+		residencyv1.DisclosureService_Disclose_FullMethodName:    descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN,
+		residencyv1.PeerService_ReserveTenant_FullMethodName:     descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN,
+		residencyv1.GatewayService_ListRegions_FullMethodName:    read,
+		residencyv1.TenantService_EraseTenant_FullMethodName:     idempotent,
+		residencyv1.AuditService_ReadEntries_FullMethodName:      read,
+		residencyv1.UsageService_GetUsage_FullMethodName:         read,
+		residencyv1.PolicyService_Explain_FullMethodName:         read,
+		residencyv1.TransferService_CheckTransfer_FullMethodName: read,
+	} {
+		if got, found := levels()[method]; !found || got != want {
+			t.Errorf("%s: %v, %v, want %v", method, got, found, want)
 		}
-		return true
-	})
-	for name := range reads {
-		if !found[name] {
-			t.Errorf("%s is listed as a read but does not exist", name)
-		}
-	}
-	if len(found) < 27 {
-		t.Errorf("only %d methods were found", len(found))
 	}
 }
 
