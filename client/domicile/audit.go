@@ -8,6 +8,14 @@ import (
 type auditCommands struct {
 	Decision  auditDecision  `cmd:"" help:"Show one decision and what came of it."`
 	Decisions auditDecisions `cmd:"" help:"List the decisions about a tenant, newest first."`
+
+	Entries auditEntries `cmd:"" help:"Read the log's entries about a tenant, or all of a region's, newest first."`
+
+	Receipt    auditReceipt    `cmd:"" help:"Keep the proof that a decision is in the log, which can be checked offline."`
+	Checkpoint auditCheckpoint `cmd:"" help:"Keep the newest signed state of a region's log."`
+	Export     auditExport     `cmd:"" help:"Write a region's whole log into a folder, for checking offline, or bring the folder up to date."`
+	Verify     auditVerify     `cmd:"" help:"Verify receipts, or a whole log, offline and against the log's key alone."`
+	Report     auditReport     `cmd:"" help:"Report transfers, disclosures, denials and erasures from logs alone, verified before."`
 }
 
 type auditDecision struct {

@@ -45,6 +45,7 @@ type commandLine struct {
 	Disclosure disclosureCommands `cmd:"" help:"Give notice, object, and disclose on the record."`
 	Policy     policyCommands     `cmd:"" help:"See the privacy policies in force and how they decide."`
 	Audit      auditCommands      `cmd:"" help:"See what was decided."`
+	Usage      usageCommands      `cmd:"" help:"See how much was transmitted, and hold it against the audit log."`
 	Region     regionCommands     `cmd:"" help:"See the regions that the gateway knows."`
 	Gateway    gatewayCommand     `cmd:"" help:"Describe the gateway, and whom it takes you for."`
 	Tour       tourCommand        `cmd:"" help:"See the main job told on one page, with the identities of an embedded gateway."`
@@ -59,10 +60,11 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 
+	program  string // as it was called
 	decision string // the identifier of the decision over the last call
 }
 
-// run does what the arguments say and gives the exit code.
+// run does what the arguments say, of which the first is the program as it was called, and gives the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -74,7 +76,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 	}()
 	flags := &commandLine{}
-	parser, err := newParser(flags, stdout, stderr)
+	a := &app{ctx: ctx, flags: flags, stdin: stdin, stdout: stdout, stderr: stderr}
+	if len(args) > 0 {
+		a.program, args = args[0], args[1:]
+	}
+	parser, err := newParser(flags, a.hint("tour"), stdout, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "domicile:", err)
 		return exitError
@@ -84,19 +90,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return usageFailure(stderr, err)
+		return a.usageFailure(err)
 	}
-	a := &app{ctx: ctx, flags: flags, stdin: stdin, stdout: stdout, stderr: stderr}
 	return a.exitCode(command.Run(a))
 }
 
 // helpShown is thrown to leave the parser once help is on the screen.
 type helpShown int
 
-func newParser(flags *commandLine, stdout, stderr io.Writer) (*kong.Kong, error) {
+func newParser(flags *commandLine, tour string, stdout, stderr io.Writer) (*kong.Kong, error) {
 	return kong.New(flags,
 		kong.Name("domicile"),
-		kong.Description("Talks to a Domicile gateway. Start one with `make run`, then try `domicile tour`.\n\n"+
+		kong.Description("Talks to a Domicile gateway. Start one with `make run`, then try "+tour+".\n\n"+
 			"Exit codes: 0 done, 1 error, 2 wrong usage, 3 denied by the privacy policy, 4 try again."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(helpShown(code)) }),
@@ -106,13 +111,24 @@ func newParser(flags *commandLine, stdout, stderr io.Writer) (*kong.Kong, error)
 	)
 }
 
-func usageFailure(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, "domicile:", err)
+// hint names a command of this program, as it was called, in a sentence.
+func (a *app) hint(words string) string { return "`" + a.name() + " " + words + "`" }
+
+// name is the program as it was called, for a shell.
+func (a *app) name() string {
+	if a.program == "" {
+		return "domicile"
+	}
+	return quoted(a.program)
+}
+
+func (a *app) usageFailure(err error) int {
+	fmt.Fprintln(a.stderr, "domicile:", err)
 	var parse *kong.ParseError
 	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
-		fmt.Fprintf(stderr, "See `domicile %s --help`.\n", commandPath(parse.Context))
+		fmt.Fprintf(a.stderr, "See %s.\n", a.hint(commandPath(parse.Context)+" --help"))
 	} else {
-		fmt.Fprintln(stderr, "See `domicile --help`.")
+		fmt.Fprintf(a.stderr, "See %s.\n", a.hint("--help"))
 	}
 	return exitUsage
 }

@@ -28,7 +28,7 @@ func try(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Setenv("DOMICILE_DATA", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("DOMICILE_IDENTITY", "")
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, strings.NewReader(""), &out, &errs)
+	code = run(t.Context(), append([]string{"domicile"}, args...), strings.NewReader(""), &out, &errs)
 	return out.String(), errs.String(), code
 }
 
@@ -47,7 +47,7 @@ func TestEveryVerbHasHelp(t *testing.T) {
 		"disclosure notice", "disclosure object", "disclosure lift-objection", "disclosure request", "disclosure grant",
 		"disclosure disclose", "disclosure list",
 		"transfer check", "policy list", "policy get", "policy explain",
-		"audit decision", "audit decisions", "region list", "gateway", "tour", "version",
+		"audit decision", "audit decisions", "audit verify", "usage get", "usage verify", "region list", "gateway", "tour", "version",
 	}
 	for _, verb := range verbs {
 		out, errs, code := try(t, append(strings.Fields(verb), "--help")...)
@@ -212,6 +212,10 @@ func failure(t *testing.T, code codes.Code, reason string) error {
 	return &client.Error{Code: code, Reason: reason, Message: s.Message()}
 }
 
+func sentHome(why error) error {
+	return &client.Error{Code: codes.PermissionDenied, Reason: "USE_HOME_ENDPOINT", Endpoint: "ch:1", NotFollowed: why}
+}
+
 func TestExitCodes(t *testing.T) {
 	denied := &client.Denied{
 		Reason: "CONSENT_WITHDRAWN", Clause: "product/border", DecisionID: "d-1", From: "CH", To: "US", Missing: []string{"consent"},
@@ -247,6 +251,9 @@ func TestExitCodes(t *testing.T) {
 		{"another authority", tlsError(false, client.TLSUnknownAuthority), exitError, "This command refused the gateway's certificate: it does not descend from"},
 		{"another name", tlsError(false, client.TLSWrongName), exitError, "--server-name"},
 		{"no TLS", tlsError(false, client.TLSProtocol), exitError, "What answers there speaks no TLS 1.3"},
+		{"sent home, where nobody answers", sentHome(&client.Error{Code: codes.Unavailable, Message: "refused"}), exitRetry,
+			"call      --address ch:1\n  tried     Unavailable: refused\n"},
+		{"sent nowhere", sentHome(errors.New("it is not of the form")), exitError, "tried     it is not of the form\n"},
 		{"a file", errors.New("disk on fire"), exitError, "domicile: disk on fire"},
 	} {
 		var errs bytes.Buffer
@@ -281,7 +288,7 @@ func TestRemedies(t *testing.T) {
 		}
 	}
 	t.Setenv("DOMICILE_DATA", "")
-	t.Setenv("DOMICILE_IDENTITY", "given")
+	t.Setenv("DOMICILE_IDENTITY", "given-ch")
 	for _, test := range []struct {
 		flags commandLine
 		want  string
@@ -289,8 +296,11 @@ func TestRemedies(t *testing.T) {
 		{commandLine{Identity: "admin-ch", Data: defaultData}, "domicile -i admin-ch"},
 		{commandLine{Identity: "app-us", Data: data}, "domicile -i app-ch --data '" + data + "'"},
 		{commandLine{Identity: "sre-us", Data: data, Address: "h:1"}, "domicile -i CALLER --data '" + data + "' --address h:1"},
-		{commandLine{Identity: "keys/billing.crt", CA: "it's.crt", ServerName: "gw"}, `domicile -i keys/billing.crt --ca 'it'\''s.crt' --server-name gw`},
-		{commandLine{Identity: "given", Data: defaultData}, "domicile"}, // the environment says it again
+		{commandLine{Identity: "keys/billing-ch.crt", CA: "it's.crt", ServerName: "gw"}, `domicile -i keys/billing-ch.crt --ca 'it'\''s.crt' --server-name gw`},
+		{commandLine{Identity: "keys/billing.crt", Data: defaultData}, "domicile -i CALLER"},
+		{commandLine{Identity: filepath.Join(data, "identity", "app-us.crt"), Data: defaultData}, "domicile -i '" + filepath.Join(data, "identity", "app-ch.crt") + "'"},
+		{commandLine{Identity: filepath.Join(data, "identity", "sre-us.crt"), Data: defaultData}, "domicile -i CALLER"},
+		{commandLine{Identity: "given-ch", Data: defaultData}, "domicile"}, // the environment says it again
 	} {
 		a := &app{flags: &test.flags}
 		if got := a.again("CH", "US"); got != test.want {

@@ -89,7 +89,7 @@ func (a *app) identity(name string) (client.Identity, error) {
 		return client.Identity{}, usagef("--identity is missing (or DOMICILE_IDENTITY): %s", a.identitiesText())
 	}
 	var id client.Identity
-	if strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".crt") || strings.HasSuffix(name, ".pem") {
+	if isIdentityFile(name) {
 		id = identityBeside(name)
 	} else {
 		id = client.EmbeddedIdentity(a.flags.Data, name)
@@ -101,6 +101,11 @@ func (a *app) identity(name string) (client.Identity, error) {
 		return id, usagef("--identity: %s does not exist: %s", id.Certificate, a.identitiesText())
 	}
 	return id, nil
+}
+
+// isIdentityFile reports whether an identity is named by its certificate file.
+func isIdentityFile(name string) bool {
+	return strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".crt") || strings.HasSuffix(name, ".pem")
 }
 
 // identityBeside takes a certificate file, with its key and its authority beside it.

@@ -78,7 +78,7 @@ func (c *disclosureDisclose) request() *residencyv1.DiscloseRequest {
 // partly warns that a part had left before a disclosure was cut: it is on record.
 func (a *app) partly(err error, records, size int64) error {
 	if records+size > 0 && !errors.Is(err, context.Canceled) {
-		fmt.Fprintf(a.stderr, "%s and %s of drives had left before it ended; `domicile disclosure list` says so too\n", countText(records, "record"), countText(size, "byte"))
+		fmt.Fprintf(a.stderr, "%s and %s of drives had left before it ended; %s says so too\n", countText(records, "record"), countText(size, "byte"), a.hint("disclosure list"))
 	}
 	return err
 }

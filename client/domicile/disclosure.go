@@ -54,7 +54,7 @@ func (c *disclosureNotice) Run(a *app) error {
 		if err := a.show(r, r.GetNotice()); err != nil {
 			return err
 		}
-		return a.next("it may be disclosed from " + timeText(r.GetNotice().GetPeriodEndTime()) + " on, unless somebody objects (`domicile disclosure object`)")
+		return a.next("it may be disclosed from " + timeText(r.GetNotice().GetPeriodEndTime()) + " on, unless somebody objects (" + a.hint("disclosure object") + ")")
 	})
 }
 

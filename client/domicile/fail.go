@@ -96,7 +96,8 @@ func (a *app) printDenied(w io.Writer, err error, d *client.Denied) {
 		_ = errors.As(err, &about) // else placeholders stand for what it was about
 		a.printNeeded(w, d.Consent, about.tenant, about.subject)
 	}
-	printRemedies(w, d)
+	a.printRemedies(w, d)
+	a.printAtHome(w, d)
 }
 
 // ruleOf says whose rule a clause is where that is not the policy's text.
@@ -116,8 +117,14 @@ func (a *app) printError(w io.Writer, e *client.Error) {
 	for _, v := range e.Violations {
 		fmt.Fprintf(w, "  %s: %s\n", v.Field, v.Description)
 	}
+	if e.Reason == "CALLER_NOT_PERMITTED" {
+		printPermission(w, e.Method)
+	}
 	if e.Endpoint != "" {
-		fmt.Fprintf(w, "  %-9s --address %s\n", "call", e.Endpoint)
+		fmt.Fprintf(w, "  %-9s --address %s\n", "call", printable(e.Endpoint))
+	}
+	if e.NotFollowed != nil {
+		fmt.Fprintf(w, "  %-9s %s\n", "tried", printable(e.NotFollowed.Error()))
 	}
 	if e.DecisionID != "" {
 		fmt.Fprintf(w, "  %-9s %s\n", "decision", e.DecisionID)

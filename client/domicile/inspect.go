@@ -79,8 +79,9 @@ func (c *driveInspect) watch(a *app, g *client.Client, w io.Writer) (note string
 	ctx, cancel := context.WithCancel(a.ctx)
 	defer cancel()
 	if c.For != 0 {
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(c.For))
-		defer cancel()
+		// No deadline: the gateway would keep it as well, and its end of the stream
+		// may be here before this clock has struck.
+		defer time.AfterFunc(time.Duration(c.For), cancel).Stop()
 	}
 	bar := newProgress(a.stderr, "", -1)
 	defer bar.end()

@@ -37,7 +37,7 @@ func (a *app) command(words ...string) string { return a.commandAs(a.flags.Ident
 func (a *app) commandAs(identity string, words ...string) string {
 	flags := *a.flags
 	flags.Identity = identity
-	as := app{flags: &flags}
+	as := app{program: a.program, flags: &flags}
 	parts := []string{as.again("", "")}
 	for _, w := range words {
 		parts = append(parts, quoted(w))

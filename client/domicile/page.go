@@ -86,6 +86,21 @@ func (p *page) detail(text string) {
 	}
 }
 
+// wrapped joins the parts of a command, on further lines as far as they do not fit on the page: who calls the program by a long
+// path has it in every hint.
+func wrapped(parts ...string) string {
+	const room = 72
+	out, line := parts[0], len(parts[0])
+	for _, part := range parts[1:] {
+		if line += 1 + len(part); line > room {
+			out, line = out+" \\\n    "+part, 4+len(part)
+		} else {
+			out += " " + part
+		}
+	}
+	return out
+}
+
 func (p *page) hint(what, command string) {
 	p.line("   %-23s%s", what, strings.ReplaceAll(command, "\n", "\n"+strings.Repeat(" ", 26)))
 }

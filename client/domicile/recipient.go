@@ -105,7 +105,7 @@ func (a *app) afterRecipient(tenant string, r *residencyv1.Recipient) error {
 	id := r.GetRecipientId()
 	switch r.GetKind() {
 	case residencyv1.RecipientKind_RECIPIENT_KIND_LAW_ENFORCEMENT, residencyv1.RecipientKind_RECIPIENT_KIND_PUBLIC_AUTHORITY:
-		return a.next("an authority receives data under a recorded order (`domicile order record`) or, where the policy grants them, a request (`domicile disclosure request`), for which it needs a safeguard too")
+		return a.next("an authority receives data under a recorded order (" + a.hint("order record") + ") or, where the policy grants them, a request (" + a.hint("disclosure request") + "), for which it needs a safeguard too")
 	}
 	if r.GetSafeguard() == nil {
 		return a.next("nothing is disclosed without an agreement to protect it:",

@@ -8,7 +8,12 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
 	"github.com/domicile-project/domicile/client"
+	annotationsv1 "github.com/domicile-project/domicile/proto/gen/residency/annotations/v1"
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
 	"github.com/domicile-project/domicile/residency"
 	"github.com/domicile-project/domicile/residency/policy"
@@ -65,7 +70,7 @@ var remedyCommands = [residency.NumRequirements]string{
 
 // printRemedies writes what would meet each requirement that a refusal lacks, a consent's
 // own command apart.
-func printRemedies(w io.Writer, d *client.Denied) {
+func (a *app) printRemedies(w io.Writer, d *client.Denied) {
 	for _, name := range d.Missing {
 		r, err := residency.ParseRequirement(name)
 		if err != nil || r == residency.RequireConsent {
@@ -73,7 +78,7 @@ func printRemedies(w io.Writer, d *client.Denied) {
 		}
 		fmt.Fprintf(w, "  %-9s %s\n", "needed", policy.Remedy(r))
 		if c := remedyCommands[r]; c != "" {
-			fmt.Fprintf(w, "            (domicile %s)\n", c)
+			fmt.Fprintf(w, "            (%s %s)\n", a.name(), c)
 		}
 	}
 }
@@ -107,11 +112,61 @@ func (a *app) grantCommand(c *client.NeededConsent, tenant, subject string) []st
 	}
 }
 
+// printAtHome writes that a call is answered at home alone, where no consent would change that.
+func (a *app) printAtHome(w io.Writer, d *client.Denied) {
+	if d.Consent != nil || len(d.Missing) > 0 || d.From == "" || d.To == "" || d.From == d.To || !strings.HasPrefix(d.Reason, "CROSS_BORDER_") {
+		return
+	}
+	fmt.Fprintf(w, "  %-9s a caller in %s: it is answered there alone, and no consent changes that\n", "needed", d.From)
+	if who := a.callerIn(d.From, d.To); who != "CALLER" && who != a.flags.Identity {
+		fmt.Fprintf(w, "            (%s …)\n", a.again(d.From, d.To))
+	}
+}
+
+// furtherNeeded is what some methods ask of a caller beside their permission.
+var furtherNeeded = map[string]string{
+	"AuditService/ExportLog":      "every tenant among those that the caller may see, and a caller inside the region's jurisdiction",
+	"AuditService/ReadEntries":    "the tenant among those that the caller may see, or every tenant for a whole region's entries",
+	"ConsentService/GrantConsent": "the tenant among those that the caller may see, and a caller in the jurisdiction that the consent leads from",
+}
+
+// printPermission writes what the gateway's table of callers must say of who may call a method.
+func printPermission(w io.Writer, method string) {
+	permission, tenant := permissionOf(method)
+	if permission == "" {
+		return
+	}
+	text := "the permission " + permission
+	switch further := furtherNeeded[methodText(method)]; {
+	case further != "":
+		text += ", " + further
+	case tenant:
+		text += ", and the tenant among those that the caller may see"
+	}
+	fmt.Fprintf(w, "  %-9s %s\n            (in the gateway's table of callers)\n", "needed", text)
+}
+
+// permissionOf gives the permission that a method takes, as its proto says, and whether it is about a tenant.
+func permissionOf(method string) (permission string, tenant bool) {
+	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+	s, ok := d.(protoreflect.ServiceDescriptor)
+	if err != nil || !ok {
+		return "", false
+	}
+	m := s.Methods().ByName(protoreflect.Name(name))
+	if m == nil {
+		return "", false
+	}
+	access, _ := proto.GetExtension(m.Options(), annotationsv1.E_Access).(*annotationsv1.Access)
+	return access.GetPermission(), m.Input().Fields().ByName("tenant_id") != nil
+}
+
 // again is the program with the flags that this run was given, so that a command
 // that is proposed reaches the same gateway; the caller is one in the jurisdiction from.
 func (a *app) again(from, to string) string {
 	f := a.flags
-	words := []string{"domicile"}
+	words := []string{a.name()}
 	for _, flag := range []struct{ name, value, usual, variable string }{
 		{"-i", a.callerIn(from, to), "", "DOMICILE_IDENTITY"},
 		{"--data", f.Data, defaultData, "DOMICILE_DATA"},
@@ -126,20 +181,34 @@ func (a *app) again(from, to string) string {
 	return strings.Join(words, " ")
 }
 
-// callerIn names the identity to grant as. An embedded gateway's identities have
-// where they are in their names; of the one that was refused abroad, the counterpart at
-// home is meant. Where names say nothing it is the one that was given.
+// callerIn names the identity to grant as. An embedded gateway's identities, and the files that follow their example, have
+// where they are in their names; of the one that was refused abroad, the counterpart at home is meant. Where names say
+// nothing it is for people to say who is at home.
 func (a *app) callerIn(from, to string) string {
 	name := a.flags.Identity
-	role, abroad := strings.CutSuffix(name, "-"+strings.ToLower(to))
-	if !abroad || from == to {
-		return name
+	extension := ""
+	if isIdentityFile(name) {
+		extension = filepath.Ext(name)
 	}
-	home := role + "-" + strings.ToLower(from)
-	if slices.Contains(identities(filepath.Join(a.flags.Data, "identity")), home) {
+	role, abroad := strings.CutSuffix(strings.TrimSuffix(name, extension), "-"+strings.ToLower(to))
+	home := role + "-" + strings.ToLower(from) + extension
+	switch {
+	case name == "", from == to, strings.HasSuffix(strings.TrimSuffix(name, extension), "-"+strings.ToLower(from)):
+		return name
+	case abroad && a.hasIdentity(home):
 		return home
 	}
 	return "CALLER"
+}
+
+// hasIdentity reports whether there is an identity of that name, or that file.
+func (a *app) hasIdentity(name string) bool {
+	if !isIdentityFile(name) {
+		return slices.Contains(identities(filepath.Join(a.flags.Data, "identity")), name)
+	}
+	_, err := os.Stat(name)
+	_, keyErr := os.Stat(identityBeside(name).Key)
+	return err == nil && keyErr == nil
 }
 
 // quoted makes a word of a shell's of any text.

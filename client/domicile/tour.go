@@ -113,8 +113,8 @@ func (t *tour) register() error {
 	for _, n := range []struct{ who, tenant, residence, region string }{
 		{adminCH, t.swiss, "CH", "ch"}, {adminUS, t.american, "US", "us"},
 	} {
-		err := t.allow(n.who, fmt.Sprintf("registers %s, resident in %s", n.tenant, n.residence), func(c *client.Client, id grpc.CallOption) (string, error) {
-			r, err := c.Tenants.RegisterTenant(t.app.ctx, &residencyv1.RegisterTenantRequest{TenantId: n.tenant, Residence: n.residence}, id)
+		err := t.allow(n.who, fmt.Sprintf("registers %s, resident in %s", n.tenant, n.residence), func(c *client.Client, asked ...grpc.CallOption) (string, error) {
+			r, err := c.Tenants.RegisterTenant(t.app.ctx, &residencyv1.RegisterTenantRequest{TenantId: n.tenant, Residence: n.residence}, asked...)
 			if err == nil && r.GetTenant().GetHomeRegion() != n.region {
 				err = fmt.Errorf("homed in region %q, want %q", r.GetTenant().GetHomeRegion(), n.region)
 			}
@@ -141,13 +141,13 @@ func (t *tour) write() error {
 }
 
 func (t *tour) writeRecord(who, tenant, name string) error {
-	return t.allow(who, "writes person-1's record", func(c *client.Client, id grpc.CallOption) (string, error) {
+	return t.allow(who, "writes person-1's record", func(c *client.Client, asked ...grpc.CallOption) (string, error) {
 		_, err := c.Records.PutRecord(t.app.ctx, &residencyv1.PutRecordRequest{TenantId: tenant, Record: &residencyv1.PersonalRecord{
 			RecordId: "contact", SubjectId: "person-1",
 			Personal: &residencyv1.Personal{FullName: name, EmailAddress: "person-1@example.org"},
 			Source:   residencyv1.Source_SOURCE_PROVIDED,
 			Purposes: []residencyv1.Purpose{tourPurpose, residencyv1.Purpose_PURPOSE_PAYMENTS},
-		}}, id)
+		}}, asked...)
 		return "", err
 	})
 }
@@ -158,8 +158,8 @@ func (t *tour) writeDrive(who, tenant string) error {
 		t.page.step = who + " creates disk-1"
 		return err
 	}
-	return t.allow(who, "writes disk-1, encrypted twice", func(c *client.Client, id grpc.CallOption) (string, error) {
-		r, err := c.WriteDriveFrom(t.app.ctx, &residencyv1.WriteDriveHeader{TenantId: tenant, DriveId: "disk-1", Purpose: tourPurpose}, bytes.NewReader(t.data), nil, id)
+	return t.allow(who, "writes disk-1, encrypted twice", func(c *client.Client, asked ...grpc.CallOption) (string, error) {
+		r, err := c.WriteDriveFrom(t.app.ctx, &residencyv1.WriteDriveHeader{TenantId: tenant, DriveId: "disk-1", Purpose: tourPurpose}, bytes.NewReader(t.data), nil, asked...)
 		if err == nil && r.GetBytesWritten() != tourDrive {
 			err = fmt.Errorf("%d bytes were written, want %d", r.GetBytesWritten(), tourDrive)
 		}
@@ -193,8 +193,8 @@ func (t *tour) grant() error {
 		Purposes: []residencyv1.Purpose{tourPurpose},
 		Evidence: &residencyv1.Evidence{Method: "the tour", Grantor: "the tour's tenant", NoticeLanguage: "en", NoticeDigest: digest("the tour's notice")},
 	}}
-	return t.allow(appCH, "records a consent CH → US for service provision", func(c *client.Client, id grpc.CallOption) (string, error) {
-		r, err := c.Consents.GrantConsent(t.app.ctx, grant, id)
+	return t.allow(appCH, "records a consent CH → US for service provision", func(c *client.Client, asked ...grpc.CallOption) (string, error) {
+		r, err := c.Consents.GrantConsent(t.app.ctx, grant, asked...)
 		t.consent = r.GetConsent().GetConsentId()
 		return "consent " + t.consent + ", until " + timeText(r.GetConsent().GetExpireTime()), err
 	})
@@ -219,9 +219,9 @@ func (t *tour) allowed() error {
 // openStream begins to read the Swiss drive abroad and then reads on no
 // further, so that the stream is open when the consent ends.
 func (t *tour) openStream() error {
-	return t.allow(appUS, "begins to read it once more, and pauses", func(c *client.Client, id grpc.CallOption) (string, error) {
+	return t.allow(appUS, "begins to read it once more, and pauses", func(c *client.Client, asked ...grpc.CallOption) (string, error) {
 		var err error
-		t.stream, err = c.Drives.ReadDrive(t.app.ctx, &residencyv1.ReadDriveRequest{TenantId: t.swiss, DriveId: "disk-1", Purpose: tourPurpose}, id)
+		t.stream, err = c.Drives.ReadDrive(t.app.ctx, &residencyv1.ReadDriveRequest{TenantId: t.swiss, DriveId: "disk-1", Purpose: tourPurpose}, asked...)
 		if err != nil {
 			return "", err
 		}
@@ -234,8 +234,8 @@ func (t *tour) openStream() error {
 func (t *tour) withdraw() error {
 	t.page.chapter("The tenant takes the consent back")
 	began := time.Now()
-	err := t.allow(appCH, "withdraws the consent", func(c *client.Client, id grpc.CallOption) (string, error) {
-		_, err := c.Consents.WithdrawConsent(t.app.ctx, &residencyv1.WithdrawConsentRequest{TenantId: t.swiss, ConsentId: t.consent}, id)
+	err := t.allow(appCH, "withdraws the consent", func(c *client.Client, asked ...grpc.CallOption) (string, error) {
+		_, err := c.Consents.WithdrawConsent(t.app.ctx, &residencyv1.WithdrawConsentRequest{TenantId: t.swiss, ConsentId: t.consent}, asked...)
 		took := time.Since(began).Round(10 * time.Millisecond)
 		return fmt.Sprintf("answered after %s: by then no gateway sends anything that relied on it,\nas each looks again before every send and trusts what it saw for 1 s at the most", took), err
 	})
@@ -245,7 +245,7 @@ func (t *tour) withdraw() error {
 	return t.deny("reads on in the stream that was open: cut", "CONSENT_WITHDRAWN", t.readOn)
 }
 
-func (t *tour) readOn(*client.Client, grpc.CallOption) (string, error) {
+func (t *tour) readOn(*client.Client, ...grpc.CallOption) (string, error) {
 	for {
 		m, err := t.stream.Recv()
 		if err != nil {
@@ -266,28 +266,28 @@ func (t *tour) blockedAgain() error {
 	return t.readRecord(appCH, t.swiss, "Anna Muster")
 }
 
-func (t *tour) getSwissRecord(c *client.Client, id grpc.CallOption) (string, error) {
-	_, err := getRecord(t.app.ctx, c, t.swiss, id)
+func (t *tour) getSwissRecord(c *client.Client, asked ...grpc.CallOption) (string, error) {
+	_, err := getRecord(t.app.ctx, c, t.swiss, asked...)
 	return "", err
 }
 
-func (t *tour) getSwissDrive(c *client.Client, id grpc.CallOption) (string, error) {
+func (t *tour) getSwissDrive(c *client.Client, asked ...grpc.CallOption) (string, error) {
 	var sink bytes.Buffer
-	_, err := c.ReadDriveTo(t.app.ctx, &residencyv1.ReadDriveRequest{TenantId: t.swiss, DriveId: "disk-1", Purpose: tourPurpose}, &sink, nil, id)
+	_, err := c.ReadDriveTo(t.app.ctx, &residencyv1.ReadDriveRequest{TenantId: t.swiss, DriveId: "disk-1", Purpose: tourPurpose}, &sink, nil, asked...)
 	if sink.Len() > 0 {
 		return "", fmt.Errorf("%d bytes of the drive crossed the border", sink.Len())
 	}
 	return "", err
 }
 
-func getRecord(ctx context.Context, c *client.Client, tenant string, id grpc.CallOption) (*residencyv1.PersonalRecord, error) {
-	r, err := c.Records.GetRecord(ctx, &residencyv1.GetRecordRequest{TenantId: tenant, SubjectId: "person-1", RecordId: "contact", Purpose: tourPurpose}, id)
+func getRecord(ctx context.Context, c *client.Client, tenant string, asked ...grpc.CallOption) (*residencyv1.PersonalRecord, error) {
+	r, err := c.Records.GetRecord(ctx, &residencyv1.GetRecordRequest{TenantId: tenant, SubjectId: "person-1", RecordId: "contact", Purpose: tourPurpose}, asked...)
 	return r.GetRecord(), err
 }
 
 func (t *tour) readRecord(who, tenant, name string) error {
-	return t.allow(who, "reads the record of "+name, func(c *client.Client, id grpc.CallOption) (string, error) {
-		r, err := getRecord(t.app.ctx, c, tenant, id)
+	return t.allow(who, "reads the record of "+name, func(c *client.Client, asked ...grpc.CallOption) (string, error) {
+		r, err := getRecord(t.app.ctx, c, tenant, asked...)
 		if err == nil && r.GetPersonal().GetFullName() != name {
 			err = errors.New("the record does not hold what was written")
 		}
@@ -296,9 +296,9 @@ func (t *tour) readRecord(who, tenant, name string) error {
 }
 
 func (t *tour) readDrive(who, tenant, what string) error {
-	return t.allow(who, what, func(c *client.Client, id grpc.CallOption) (string, error) {
+	return t.allow(who, what, func(c *client.Client, asked ...grpc.CallOption) (string, error) {
 		var got bytes.Buffer
-		_, err := c.ReadDriveTo(t.app.ctx, &residencyv1.ReadDriveRequest{TenantId: tenant, DriveId: "disk-1", Purpose: tourPurpose}, &got, nil, id)
+		_, err := c.ReadDriveTo(t.app.ctx, &residencyv1.ReadDriveRequest{TenantId: tenant, DriveId: "disk-1", Purpose: tourPurpose}, &got, nil, asked...)
 		if err == nil && !bytes.Equal(got.Bytes(), t.data) {
 			err = errors.New("the drive does not hold what was written")
 		}
@@ -312,22 +312,22 @@ func (t *tour) next() {
 	if t.app.flags.Data != defaultData && os.Getenv("DOMICILE_DATA") == "" {
 		t.page.hint("with every command", "--data "+t.app.flags.Data)
 	}
-	t.page.hint("what was decided", fmt.Sprintf("domicile -i %s audit decisions %s", adminCH, t.swiss))
-	t.page.hint("why", "domicile -i sre policy explain ch --action use \\\n    --class personal-information --to US --purpose service-provision")
+	t.page.hint("what was decided", wrapped(t.app.name()+" -i "+adminCH, "audit decisions "+t.swiss))
+	t.page.hint("why", wrapped(t.app.name()+" -i sre", "policy explain ch --action use", "--class personal-information --to US --purpose service-provision"))
 	if t.where.Admin != "" {
 		t.page.hint("the border in numbers", fmt.Sprintf("curl -s http://%s/metrics | grep residency_blocked", t.where.Admin))
 	}
-	t.page.hint("everything else", "domicile --help")
+	t.page.hint("everything else", t.app.name()+" --help")
 }
 
 // act is one call of the tour: it gives a line to tell about it.
-type act func(c *client.Client, id grpc.CallOption) (string, error)
+type act func(c *client.Client, asked ...grpc.CallOption) (string, error)
 
 // allow does an act that must succeed, be decided, and says so.
 func (t *tour) allow(who, what string, do act) error {
 	t.page.step = who + " " + what
-	var decision string
-	told, err := do(t.as[who], client.DecisionID(&decision))
+	var decision, endpoint string
+	told, err := do(t.as[who], client.DecisionID(&decision), client.Endpoint(&endpoint))
 	if err != nil {
 		return err
 	}
@@ -336,14 +336,15 @@ func (t *tour) allow(who, what string, do act) error {
 	}
 	t.page.allowed(who, what, decision)
 	t.page.detail(told)
+	t.elsewhere(endpoint)
 	return nil
 }
 
 // deny does an act of app-us that the policy must refuse for the reason.
 func (t *tour) deny(what, reason string, do act) error {
 	t.page.step = appUS + " " + what
-	var ignored string
-	told, err := do(t.as[appUS], client.DecisionID(&ignored))
+	var endpoint string
+	told, err := do(t.as[appUS], client.Endpoint(&endpoint))
 	var denied *client.Denied
 	switch {
 	case err == nil:
@@ -357,5 +358,13 @@ func (t *tour) deny(what, reason string, do act) error {
 	}
 	t.page.denied(appUS, what, denied)
 	t.page.detail(told)
+	t.elsewhere(endpoint)
 	return nil
+}
+
+// elsewhere tells that a step was taken to another gateway than the tour's.
+func (t *tour) elsewhere(endpoint string) {
+	if endpoint != "" {
+		t.page.detail("by way of " + endpoint + ", at home: the tour's gateway is a third place to it")
+	}
 }
