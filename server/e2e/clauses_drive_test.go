@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"google.golang.org/grpc"
@@ -68,7 +69,10 @@ func (c *clause) inspect(by *client.Client, req *residencyv1.InspectDriveRequest
 // testDriveStorage: a cluster outside the jurisdiction, or that somebody else owns or operates,
 // is refused; a drive's bytes come to lie in the region's own folder and nowhere else.
 func testDriveStorage(c *clause) {
-	text := printed(c, c.TempDir())
+	text := c.d.config
+	if text == "" {
+		text = printed(c, c.TempDir())
+	}
 	c.checkAccepts(text)
 	at := strings.Index(text, "location: "+c.jurisdiction)
 	if at < 0 {
@@ -101,9 +105,27 @@ func testDriveStorage(c *clause) {
 // chunks are the sizes of the files that hold drives in a region, by name.
 func (c *clause) chunks(region string) map[string]int64 {
 	c.Helper()
+	return c.d.chunks(c, region)
+}
+
+func (d *daemon) chunks(t testing.TB, region string) map[string]int64 {
+	t.Helper()
 	sizes := make(map[string]int64)
-	err := filepath.WalkDir(filepath.Join(c.d.data, region, "blobs"), func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || !strings.HasPrefix(e.Name(), "o-") { // an object's file
+	for path, size := range filesBelow(t, d.layout.drives[region]) {
+		if strings.HasPrefix(filepath.Base(path), d.layout.chunk) && !strings.Contains(path, d.layout.log) {
+			sizes[path] = size
+		}
+	}
+	return sizes
+}
+
+// filesBelow gives the sizes of all files in a folder and those below it. Of a folder that
+// is not there it gives none.
+func filesBelow(t testing.TB, folder string) map[string]int64 {
+	t.Helper()
+	sizes := make(map[string]int64)
+	err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
 			return ignoreGone(err)
 		}
 		info, err := e.Info()
@@ -113,7 +135,7 @@ func (c *clause) chunks(region string) map[string]int64 {
 		return ignoreGone(err)
 	})
 	if err != nil {
-		c.Fatal(err)
+		t.Fatal(err)
 	}
 	return sizes
 }
@@ -130,9 +152,8 @@ func newIn(before, after map[string]int64) (size int64) {
 // testDriveCipher: a drive lies under two layers of AES-256 whose keys come from two roots, so
 // that it is unreadable to whoever lacks either; its plaintext is on no disk.
 func testDriveCipher(c *clause) {
-	data := filepath.Join(c.TempDir(), "data")
 	mine := *c
-	mine.d = start(c, data)
+	mine.d = c.d.another(c)
 	mine.callers = mine.d.callers(c, c.country)
 	mine.tenant = mine.register(c.jurisdiction, nil)
 	const segment, layers, overhead = 256 << 10, 2, 28 // bytes; a nonce of 12 and a tag of 16 for each layer
@@ -154,7 +175,7 @@ func testDriveCipher(c *clause) {
 	if err := mine.d.stop(); err != nil {
 		c.Fatal(err)
 	}
-	ring := filepath.Join(data, "keys", c.region, "root")
+	ring := filepath.Join(mine.d.layout.keys, c.region, "root")
 	whole, err := os.ReadFile(ring)
 	if err != nil {
 		c.Fatal(err)
@@ -191,7 +212,7 @@ func (c *clause) withRing(file string, ring []byte, other string) {
 	if err := os.WriteFile(file, ring, 0o600); err != nil {
 		c.Fatal(err)
 	}
-	d, err := startIn(c.d.data)
+	d, err := c.d.again()
 	if err != nil {
 		c.Fatalf("another %s root: %v", other, err)
 	}
@@ -238,7 +259,7 @@ func testNoInspection(c *clause) {
 }
 
 // testMetering: of what is transmitted the volume is measured, to the byte and in each
-// direction; a refused transfer measures nothing.
+// direction; a refused transfer measures nothing, and the totals name nobody, so that they are told abroad too.
 func testMetering(c *clause) {
 	content := make([]byte, 3<<20+12345)
 	rand.Read(content)
@@ -249,18 +270,33 @@ func testMetering(c *clause) {
 	if r := c.allow("writing", c.writeDrive("d", content), ""); r.Stream.GetBytes() != int64(len(content)) || r.Stream.End == "" {
 		c.Errorf("a write of %d bytes is logged as %v", len(content), r.Stream)
 	}
+	const length = 1<<20 + 1
 	part := func(o grpc.CallOption) error {
 		_, err := c.app.ReadDriveTo(c.Context(), &residencyv1.ReadDriveRequest{
-			TenantId: c.tenant, DriveId: "d", Offset: 1000, Length: 1<<20 + 1, Purpose: services,
+			TenantId: c.tenant, DriveId: "d", Offset: 1000, Length: length, Purpose: services,
 		}, io.Discard, nil, o)
 		return err
 	}
-	if r := c.allow("reading a part", part, ""); r.Stream.GetBytes() != 1<<20+1 {
-		c.Errorf("a read of %d bytes is logged as %v", 1<<20+1, r.Stream)
+	if r := c.allow("reading a part", part, ""); r.Stream.GetBytes() != length {
+		c.Errorf("a read of %d bytes is logged as %v", length, r.Stream)
 	}
-	if r := c.deny("reading from abroad", c.readDrive(c.foreignApp, "d", io.Discard), "CROSS_BORDER_CONSENT_REQUIRED", "product/border"); r.Stream.GetBytes() != 0 {
-		c.Errorf("a refused read is logged with %d bytes", r.Stream.GetBytes())
+	c.deny("reading from abroad", c.readDrive(c.foreignApp, "d", io.Discard), "CROSS_BORDER_CONSENT_REQUIRED", "product/border")
+	for _, by := range []*client.Client{c.app, c.foreignAdmin} {
+		bytes, calls := sums(counted(c, by, c.tenant))
+		for direction, want := range map[residencyv1.TransferDirection]int64{inward: int64(len(content)), outward: length} {
+			if f := (flow{driveData, direction}); bytes[f] != want || calls[f] != 1 {
+				c.Errorf("%v: %d bytes in %d calls are measured, want %d in one", f, bytes[f], calls[f], want)
+			}
+		}
 	}
+	c.allow("asking for the totals", func(o grpc.CallOption) error {
+		_, err := c.app.Usage.GetUsage(c.Context(), &residencyv1.GetUsageRequest{TenantId: c.tenant}, o)
+		return err
+	}, c.id)
+	c.forbidden("somebody without the permission", func(o grpc.CallOption) error {
+		_, err := c.d.dial(c, "sre").Usage.GetUsage(c.Context(), &residencyv1.GetUsageRequest{TenantId: c.tenant}, o)
+		return err
+	})
 	for class, want := range map[residencyv1.DataClass]struct {
 		outcome residencyv1.Outcome
 		clause  string

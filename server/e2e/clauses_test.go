@@ -80,8 +80,12 @@ func (m mark) ids(id string) []string {
 
 // TestClauses shows every clause of both privacy policies at work: each in each region whose
 // policy has it, on the allowed and on the denied side, through the running gateway.
-func TestClauses(t *testing.T) {
-	d := gateway(t)
+func TestClauses(t *testing.T) { testClauses(t, gateway(t)) }
+
+// TestClausesOnServers shows the same where PostgreSQL and S3 servers keep the data.
+func TestClausesOnServers(t *testing.T) { testClauses(t, onServers(t)) }
+
+func testClauses(t *testing.T, d *daemon) {
 	for _, home := range []country{switzerland, unitedStates} {
 		t.Run(home.region, func(t *testing.T) {
 			people := d.callers(t, home)

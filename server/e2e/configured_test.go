@@ -3,7 +3,6 @@ package e2e
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -30,33 +29,20 @@ func configured(t testing.TB, text string) *daemon {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{data: gateway(t).data, exited: make(chan struct{})}
-	d.cmd = exec.Command(filepath.Join(bin, "domiciled"), "--config", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
-	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
-	if err := d.cmd.Start(); err != nil {
+	d := &daemon{data: gateway(t).data, args: []string{"--config", file}, config: text}
+	if err := d.launch(); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		d.err = d.cmd.Wait()
-		close(d.exited)
-	}()
-	t.Cleanup(func() {
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := d.awaitLog(); err != nil {
-		t.Fatalf("%v; it wrote:\n%s", err, d.output.String())
-	}
+	d.stopWith(t)
 	return d
 }
 
 var serving = regexp.MustCompile(`msg=serving .*listen=(\S+) admin=(\S+)`)
 
-// awaitLog waits until the daemon has logged where it serves.
+// awaitLog waits until the daemon has logged, since it was launched, where it serves.
 func (d *daemon) awaitLog() error {
 	for end := time.Now().Add(startLimit); time.Now().Before(end); {
-		if at := serving.FindStringSubmatch(d.output.String()); at != nil {
+		if at := serving.FindStringSubmatch(d.output.String()[d.before:]); at != nil {
 			d.grpc, d.admin = at[1], at[2]
 			return nil
 		}

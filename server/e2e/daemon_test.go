@@ -39,26 +39,32 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if err := shared.stop(); err != nil {
+	err = errors.Join(shared.stop(), sharedOnServers.stop())
+	running.stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return max(code, 1)
 	}
 	return code
 }
 
-// daemon is a running gateway on the embedded default.
+// daemon is a running gateway.
 type daemon struct {
-	data  string // its folder
-	grpc  string // its address
-	admin string // its admin listener's address
+	data   string   // the folder of its identities, and on the embedded default of all that it has
+	args   []string // what starts it
+	config string   // its configuration's text; "" = the embedded default
+	layout layout   // where its data lies
+	grpc   string   // its address
+	admin  string   // its admin listener's address
 
 	cmd    *exec.Cmd
 	output syncBuffer    // what it wrote to stdout and stderr
+	before int           // how much of that is from before it was last launched
 	exited chan struct{} // closed when the process is gone
 	err    error         // how it ended; read after exited
 }
 
-// shared is one daemon for all tests that keep to their own tenants.
+// shared is one daemon on the embedded default for all tests that keep to their own tenants.
 var shared sharedDaemon
 
 type sharedDaemon struct {
@@ -71,15 +77,21 @@ type sharedDaemon struct {
 // gateway gives the shared daemon, started at its first use.
 func gateway(t testing.TB) *daemon {
 	t.Helper()
-	shared.once.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "domicile-data-"); shared.err == nil {
-			shared.d, shared.err = startIn(filepath.Join(shared.dir, "data"))
+	return shared.get(t, func(dir string) (*daemon, error) { return startIn(filepath.Join(dir, "data")) })
+}
+
+func (s *sharedDaemon) get(t testing.TB, start func(dir string) (*daemon, error)) *daemon {
+	t.Helper()
+	s.once.Do(func() {
+		if s.dir, s.err = os.MkdirTemp("", "domicile-data-"); s.err == nil {
+			s.d, s.err = start(s.dir)
 		}
 	})
-	if shared.err != nil {
-		t.Fatal(shared.err)
+	skipWithoutTool(t, s.err)
+	if s.err != nil {
+		t.Fatal(s.err)
 	}
-	return shared.d
+	return s.d
 }
 
 func (s *sharedDaemon) stop() error {
@@ -99,12 +111,17 @@ func start(t testing.TB, data string, args ...string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.stopWith(t)
+	return d
+}
+
+// stopWith stops the daemon with the test.
+func (d *daemon) stopWith(t testing.TB) {
 	t.Cleanup(func() {
 		if err := d.stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return d
 }
 
 // startLimit is how long a daemon may take until it serves. It bounds a hang;
@@ -112,25 +129,43 @@ func start(t testing.TB, data string, args ...string) *daemon {
 const startLimit = 2 * time.Minute
 
 func startIn(data string, args ...string) (*daemon, error) {
-	d := &daemon{data: data, exited: make(chan struct{})}
-	if err := os.Remove(filepath.Join(data, "addresses.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err // left by a daemon that was killed
+	d := &daemon{data: data, args: append([]string{"--data", data}, args...), layout: embeddedLayout(data)}
+	return d, d.launch()
+}
+
+// again starts a daemon that has ended once more, with all that it has.
+func (d *daemon) again() (*daemon, error) {
+	next := &daemon{data: d.data, args: d.args, config: d.config, layout: d.layout}
+	return next, next.launch()
+}
+
+// launch starts the process and waits until it serves.
+func (d *daemon) launch() error {
+	if d.config == "" { // left by a daemon that was killed
+		if err := os.Remove(filepath.Join(d.data, "addresses.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	d.cmd = exec.Command(filepath.Join(bin, "domiciled"), append([]string{"--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)...)
+	d.exited, d.before = make(chan struct{}), len(d.output.String())
+	d.cmd = exec.Command(filepath.Join(bin, "domiciled"), append([]string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, d.args...)...)
 	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
 	if err := d.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	go func() {
 		d.err = d.cmd.Wait()
 		close(d.exited)
 	}()
-	if err := d.awaitAddresses(); err != nil {
+	await := d.awaitLog
+	if d.config == "" {
+		await = d.awaitAddresses
+	}
+	if err := await(); err != nil {
 		d.cmd.Process.Kill()
 		<-d.exited
-		return nil, fmt.Errorf("%w; it wrote:\n%s", err, d.output.String())
+		return fmt.Errorf("%w; it wrote:\n%s", err, d.output.String())
 	}
-	return d, nil
+	return nil
 }
 
 // awaitAddresses waits until the daemon has written where it serves.
@@ -201,6 +236,9 @@ func (d *daemon) domicile(t testing.TB, identity string, args ...string) (stdout
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "domicile"), args...)
 	cmd.Env = append(os.Environ(), "DOMICILE_DATA="+d.data, "DOMICILE_IDENTITY="+identity)
+	if d.config != "" { // in the folder of its identities another gateway may have left its address
+		cmd.Env = append(cmd.Env, "DOMICILE_ADDRESS="+d.grpc)
+	}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

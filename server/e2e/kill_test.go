@@ -3,12 +3,11 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -75,37 +74,81 @@ func borderConsent(class residencyv1.DataClass, purpose residencyv1.Purpose) *re
 	}
 }
 
+// put is one write of a record, and the version that answered it.
+type put struct {
+	request *residencyv1.PutRecordRequest
+	version int64
+}
+
+func (p put) content() string { return p.request.Record.Personal.FullName }
+
+// upload is one write of a whole drive, and the version that answered it.
+type upload struct {
+	request string
+	content []byte
+	version int64
+}
+
 // ledger is what the gateway acknowledged before it was killed.
 type ledger struct {
 	mu        sync.Mutex
-	records   map[string]string // record → its acknowledged content
-	pending   map[string]string // record → a content that was sent and not answered
-	withdrawn []string          // consents
+	records   map[string]put // record → what was acknowledged last
+	pending   map[string]put // record → what was sent and not answered
+	answered  []put          // acknowledged in this cycle
+	withdrawn []string       // consents
 	active    []string
-	drive     map[string][]byte // drive → its acknowledged content
-	maybe     map[string][]byte // drive → a content that was sent and not answered
+	drives    map[string]upload // drive → what was acknowledged last
+	uploads   map[string]upload // drive → what was sent and not answered
 	decisions []string
+
+	puts, written, there int // acknowledged, and of those unanswered how many were there
+	unanswered           int
 }
 
 func newLedger() *ledger {
 	return &ledger{
-		records: make(map[string]string), pending: make(map[string]string),
-		drive: make(map[string][]byte), maybe: make(map[string][]byte),
+		records: make(map[string]put), pending: make(map[string]put),
+		drives: make(map[string]upload), uploads: make(map[string]upload),
 	}
 }
 
-const killTenant = "kill"
+const (
+	killTenant  = "kill"
+	killDrive   = 9 << 20 // bytes: three chunks, the last not full
+	killChunk   = 4 << 20
+	killWriters = 2
+)
 
-// SIGKILL under load: nothing that was acknowledged is lost, a write that was
-// not is all there or not at all, and every answer has its entry in the log.
+// SIGKILL under load, on the embedded engines.
 func TestKill(t *testing.T) {
-	cycles := count(20, 500)
-	data := filepath.Join(t.TempDir(), "data")
-	d := start(t, data)
+	dir := t.TempDir()
+	d := configured(t, set(t, printed(t, dir), killLifetime))
+	d.layout = embeddedLayout(dir)
+	testKill(t, d, count(20, 500))
+}
+
+// SIGKILL under load, on PostgreSQL and S3, which see the gateway vanish.
+func TestKillOnServers(t *testing.T) {
+	testKill(t, startOnServers(t, killLifetime), count(10, 200))
+}
+
+// killLifetime lets replaced chunks be deleted soon: they are kept for as long
+// as a stream that began before may last.
+const killLifetime = "  stream_lifetime: 5s"
+
+// testKill kills a gateway under load, again and again: nothing that was acknowledged is lost, a
+// write that was not is all there or not at all, a request that is repeated gives its first result, every
+// answer has its entry in the log, and what the killed gateways left in the stores of drives is swept.
+func testKill(t *testing.T, d *daemon, cycles int) {
+	t.Cleanup(func() {
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	register(t, d.dial(t, "admin-ch"), killTenant)
-	for i := range 4 {
+	for i := range killWriters {
 		_, err := d.dial(t, "app-ch").Drives.CreateDrive(t.Context(), &residencyv1.CreateDriveRequest{
-			TenantId: killTenant, DriveId: fmt.Sprint("d", i), SizeBytes: 8 << 20,
+			TenantId: killTenant, DriveId: fmt.Sprint("d", i), SizeBytes: killDrive,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -113,26 +156,50 @@ func TestKill(t *testing.T) {
 	}
 	l := newLedger()
 	acknowledged, slowest := 0, time.Duration(0)
-	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	for cycle := range cycles {
-		acknowledged += l.load(t, d, cycle, time.Duration(100+rng.IntN(400))*time.Millisecond)
-		if err := os.Remove(filepath.Join(data, "addresses.json")); err != nil {
+		acknowledged += l.load(t, d, cycle, time.Duration(100+rand.IntN(1000))*time.Millisecond)
+		d.undamaged(t)
+		began := time.Now()
+		var err error
+		if d, err = d.again(); err != nil {
 			t.Fatal(err)
 		}
-		began := time.Now()
-		d = start(t, data)
 		slowest = max(slowest, time.Since(began))
 		l.verify(t, d)
 		if t.Failed() {
-			t.Fatalf("cycle %d", cycle)
+			t.Fatalf("cycle %d; the gateway wrote:\n%s", cycle, d.output.String())
 		}
 	}
-	t.Logf("%d cycles of SIGKILL: %d answers, 0 lost, 0 without an entry; the slowest restart took %v", cycles, acknowledged, slowest)
+	t.Logf("%d cycles of SIGKILL: %d answers (%d records, %d drives of %d MiB), 0 lost, 0 without an entry; of %d unanswered writes %d were there, whole; the slowest restart took %v",
+		cycles, acknowledged, l.puts, l.written, killDrive>>20, l.unanswered, l.there, round(slowest))
+	l.swept(t, d)
+}
+
+// swept waits until no chunk is left that no drive refers to: what an abandoned write made
+// goes a minute after it began, what was replaced when no stream can be reading it.
+func (l *ledger) swept(t *testing.T, d *daemon) {
+	before, ended := d.objects(t, "ch"), time.Now()
+	t.Parallel() // waits for other tests, so that they and the sweep take no time from one another
+	want := len(l.drives) * ((killDrive + killChunk - 1) / killChunk)
+	var after []string
+	for end := time.Now().Add(startLimit); ; time.Sleep(time.Second) {
+		if after = d.objects(t, "ch"); len(after) == want || time.Now().After(end) {
+			break
+		}
+	}
+	if len(after) != want {
+		t.Errorf("%d chunks are left, want %d: %v", len(after), want, after)
+	}
+	if n := len(d.objects(t, "us")); n != 0 {
+		t.Errorf("%d chunks lie abroad", n)
+	}
+	l.verifyDrives(t, d.dial(t, "app-ch"))
+	t.Logf("%d chunks after the last kill, %d after the sweep, which was looked at %v later: those of the drives", len(before), len(after), time.Since(ended).Round(time.Second))
 }
 
 // load runs callers until the daemon is killed, and gives how many answers came.
 func (l *ledger) load(t *testing.T, d *daemon, cycle int, after time.Duration) int {
-	l.decisions = nil
+	l.decisions, l.answered = nil, nil
 	app := d.dial(t, "app-ch")
 	if err := app.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
@@ -142,7 +209,7 @@ func (l *ledger) load(t *testing.T, d *daemon, cycle int, after time.Duration) i
 	for i := range 4 {
 		wg.Go(func() { l.putRecords(ctx, t, app, cycle, i) })
 	}
-	for i := range 2 {
+	for i := range killWriters {
 		wg.Go(func() { l.writeDrive(ctx, t, app, fmt.Sprint("d", i), cycle) })
 	}
 	wg.Go(func() { l.consents(ctx, t, app) })
@@ -171,43 +238,69 @@ func lost(t *testing.T, what string, err error) bool {
 
 func (l *ledger) putRecords(ctx context.Context, t *testing.T, c *client.Client, cycle, worker int) {
 	for i := 0; ctx.Err() == nil; i++ {
-		id := fmt.Sprintf("r%d-%d", worker, i%50)
-		content := fmt.Sprintf("c%d-%d-%d", cycle, worker, i)
+		id := fmt.Sprintf("r%d-%d", worker, i%20)
+		p := put{request: &residencyv1.PutRecordRequest{
+			TenantId: killTenant, Record: personalRecord(fmt.Sprint("s", worker), id, fmt.Sprintf("c%d-%d-%d", cycle, worker, i)), RequestId: requestID(),
+		}}
 		l.mu.Lock()
-		l.pending[id] = content
+		l.pending[id] = p
 		l.mu.Unlock()
 		var decision string
-		_, err := c.Records.PutRecord(ctx, &residencyv1.PutRecordRequest{
-			TenantId: killTenant, Record: personalRecord(fmt.Sprint("s", worker), id, content),
-		}, client.DecisionID(&decision))
+		r, err := c.Records.PutRecord(ctx, p.request, client.DecisionID(&decision))
 		if lost(t, "PutRecord", err) {
 			return
 		}
+		p.version = r.Version
 		l.mu.Lock()
-		l.records[id], l.decisions = content, append(l.decisions, decision)
+		l.records[id], l.decisions, l.answered = p, append(l.decisions, decision), append(l.answered, p)
+		l.puts++
 		delete(l.pending, id)
 		l.mu.Unlock()
+		if i%4 == 0 && lost(t, "PutRecord again", l.repeat(ctx, t, c, p)) {
+			return
+		}
 	}
+}
+
+// repeat makes an acknowledged write again, which must give its first result.
+func (l *ledger) repeat(ctx context.Context, t *testing.T, c *client.Client, p put) error {
+	again, err := c.Records.PutRecord(ctx, p.request)
+	if err == nil && again.Version != p.version {
+		t.Errorf("record %s: the repeated request gives version %d, first it was %d", p.request.Record.RecordId, again.Version, p.version)
+	}
+	return err
 }
 
 func (l *ledger) writeDrive(ctx context.Context, t *testing.T, c *client.Client, drive string, cycle int) {
 	for i := 0; ctx.Err() == nil; i++ {
-		content := bytes.Repeat([]byte(fmt.Sprintf("%s %d %d.", drive, cycle, i)), 30_000)
+		tag := fmt.Appendf(nil, "%s %d %d.", drive, cycle, i)
+		u := upload{request: requestID(), content: bytes.Repeat(tag, killDrive/len(tag)+1)[:killDrive]}
 		l.mu.Lock()
-		l.maybe[drive] = content
+		l.uploads[drive] = u
 		l.mu.Unlock()
 		var decision string
-		_, err := c.WriteDriveFrom(ctx, &residencyv1.WriteDriveHeader{
-			TenantId: killTenant, DriveId: drive, Purpose: residencyv1.Purpose_PURPOSE_SERVICE_PROVISION,
-		}, onlyReader{bytes.NewReader(content)}, nil, client.DecisionID(&decision))
+		var err error
+		u.version, err = u.write(ctx, c, drive, client.DecisionID(&decision))
 		if lost(t, "WriteDrive", err) {
 			return
 		}
 		l.mu.Lock()
-		l.drive[drive], l.decisions = content, append(l.decisions, decision)
-		delete(l.maybe, drive)
+		l.drives[drive], l.decisions = u, append(l.decisions, decision)
+		l.written++
+		delete(l.uploads, drive)
 		l.mu.Unlock()
 	}
+}
+
+// write writes the drive and gives the version that answers it.
+func (u upload) write(ctx context.Context, c *client.Client, drive string, opts ...grpc.CallOption) (int64, error) {
+	r, err := c.WriteDriveFrom(ctx, &residencyv1.WriteDriveHeader{
+		TenantId: killTenant, DriveId: drive, Purpose: services, RequestId: u.request,
+	}, onlyReader{bytes.NewReader(u.content)}, nil, opts...)
+	if err == nil && r.BytesWritten != int64(len(u.content)) {
+		err = fmt.Errorf("%d bytes were written, want %d", r.BytesWritten, len(u.content))
+	}
+	return r.GetVersion(), err
 }
 
 // onlyReader hides Seek, so that a write is made once and never again.
@@ -244,49 +337,123 @@ func (l *ledger) consents(ctx context.Context, t *testing.T, c *client.Client) {
 	}
 }
 
-// verify compares what the restarted gateway has with what it acknowledged.
+// verify compares what the restarted gateway has with what it acknowledged, and repeats requests.
 func (l *ledger) verify(t *testing.T, d *daemon) {
 	app, admin := d.dial(t, "app-ch"), d.dial(t, "admin-ch")
+	l.unanswered += len(l.pending) + len(l.uploads)
 	l.verifyRecords(t, app)
+	l.repeatRecords(t, app)
+	l.verifyRecords(t, app) // which the repetitions have not changed
+	l.verifyDrives(t, app)
+	l.repeatUploads(t, app)
 	l.verifyDrives(t, app)
 	l.verifyConsents(t, app)
-	for _, id := range l.decisions {
+	each(l.decisions, func(id string) {
 		_, err := admin.Audit.GetDecision(t.Context(), &residencyv1.GetDecisionRequest{TenantId: killTenant, DecisionId: id})
 		if err != nil {
 			t.Errorf("an answered call has no entry in the log: %v", err)
 		}
-	}
-	l.pending, l.maybe, l.active, l.withdrawn = make(map[string]string), make(map[string][]byte), nil, nil
+	})
+	l.active, l.withdrawn = nil, nil
 }
 
+// verifyRecords finds every record as it was acknowledged last or, where a write of it was not
+// answered, as that would have it; from then on that is what it must be.
 func (l *ledger) verifyRecords(t *testing.T, c *client.Client) {
-	for id, want := range l.records {
-		got, err := c.Records.GetRecord(t.Context(), &residencyv1.GetRecordRequest{
-			TenantId: killTenant, SubjectId: "s" + id[1:2], RecordId: id, Purpose: residencyv1.Purpose_PURPOSE_PAYMENTS,
-		})
-		if err != nil {
+	for id, p := range l.pending {
+		r, err := l.get(t, c, p)
+		if err == nil && r.Personal.FullName == p.content() {
+			p.version = r.Version
+			l.records[id] = p
+			l.there++
+		} else if _, acknowledged := l.records[id]; err != nil && (acknowledged || !isCode(err, codes.NotFound)) {
 			t.Errorf("record %s: %v", id, err)
+		}
+	}
+	var ids []string
+	for id := range l.records {
+		ids = append(ids, id)
+	}
+	each(ids, func(id string) {
+		want := l.records[id]
+		if r, err := l.get(t, c, want); err != nil || r.Personal.FullName != want.content() || r.Version != want.version {
+			t.Errorf("record %s is %q, version %d; acknowledged was %q, version %d: %v",
+				id, r.GetPersonal().GetFullName(), r.GetVersion(), want.content(), want.version, err)
+		}
+	})
+}
+
+func (l *ledger) get(t *testing.T, c *client.Client, p put) (*residencyv1.PersonalRecord, error) {
+	r, err := c.Records.GetRecord(t.Context(), &residencyv1.GetRecordRequest{
+		TenantId: killTenant, SubjectId: p.request.Record.SubjectId, RecordId: p.request.Record.RecordId, Purpose: payments,
+	})
+	return r.GetRecord(), err
+}
+
+// repeatRecords makes writes again, some that were answered and all that were not: each gives the
+// result that it had if it had one, and is made now if not.
+func (l *ledger) repeatRecords(t *testing.T, c *client.Client) {
+	rand.Shuffle(len(l.answered), func(i, j int) { l.answered[i], l.answered[j] = l.answered[j], l.answered[i] })
+	for _, p := range l.answered[:min(40, len(l.answered))] {
+		if err := l.repeat(t.Context(), t, c, p); err != nil {
+			t.Errorf("record %s again: %v", p.request.Record.RecordId, err)
+		}
+	}
+	for id, p := range l.pending {
+		r, err := c.Records.PutRecord(t.Context(), p.request)
+		if err != nil {
+			t.Errorf("record %s again: %v", id, err)
 			continue
 		}
-		name := got.Record.Personal.FullName
-		if pending, ok := l.pending[id]; ok && name == pending {
-			l.records[id] = name
-		} else if name != want {
-			t.Errorf("record %s is %q, acknowledged was %q", id, name, want)
+		before, was := l.records[id]
+		if was && before.request == p.request && before.version != r.Version {
+			t.Errorf("record %s: the repeated request gives version %d, it was there as %d", id, r.Version, before.version)
 		}
+		p.version = r.Version
+		l.records[id] = p
 	}
+	clear(l.pending)
 }
 
+// verifyDrives finds every drive as it was acknowledged last or, where a write of it was not
+// answered, as that would have it, and nothing between the two.
 func (l *ledger) verifyDrives(t *testing.T, c *client.Client) {
-	for drive, want := range l.drive {
+	for i := range killWriters {
+		drive := fmt.Sprint("d", i)
+		want, maybe := l.drives[drive], l.uploads[drive]
 		got := readDrive(t, c, killTenant, drive)
-		sum := func(b []byte) [32]byte { return sha256.Sum256(got[:min(len(b), len(got))]) }
-		if maybe, ok := l.maybe[drive]; ok && sum(maybe) == sha256.Sum256(maybe) {
-			l.drive[drive] = maybe
-		} else if sum(want) != sha256.Sum256(want) {
+		switch {
+		case bytes.Equal(got, want.content):
+		case maybe.content != nil && bytes.Equal(got, maybe.content):
+			l.drives[drive] = maybe
+			l.there++
+		case want.content == nil && !slices.ContainsFunc(got, func(b byte) bool { return b != 0 }):
+		default:
 			t.Errorf("drive %s has neither what was acknowledged nor what was being written", drive)
 		}
 	}
+}
+
+// repeatUploads makes writes of drives again, as repeatRecords does of records.
+func (l *ledger) repeatUploads(t *testing.T, c *client.Client) {
+	for drive, u := range l.drives {
+		version, err := u.write(t.Context(), c, drive)
+		if err != nil || u.version != 0 && version != u.version {
+			t.Errorf("drive %s: the repeated request gives version %d, first it was %d: %v", drive, version, u.version, err)
+		}
+		u.version = version
+		l.drives[drive] = u
+	}
+	for drive, u := range l.uploads {
+		version, err := u.write(t.Context(), c, drive)
+		was := l.drives[drive]
+		if err != nil || was.request == u.request && version != was.version {
+			t.Errorf("drive %s: the repeated request gives version %d, it was there as %d: %v", drive, version, was.version, err)
+		}
+		u.version = version
+		l.drives[drive] = u
+	}
+	clear(l.uploads)
 }
 
 func readDrive(t *testing.T, c *client.Client, tenant, drive string, opts ...grpc.CallOption) []byte {

@@ -20,11 +20,14 @@ var movedByTour = []struct{ name, label string }{
 	{"residency_decisions_total", `reason="CROSS_BORDER_CONSENT_REQUIRED"`},
 	{"residency_decisions_total", `reason="CONSENT_WITHDRAWN"`},
 	{"residency_blocked_transfers_total", `from="CH"`},
+	{"residency_blocked_by_clause_total", `clause="product/border"`},
 	{"residency_border_bytes_total", `data_class="PERSONAL_INFORMATION"`},
 	{"residency_border_bytes_total", `data_class="VIRTUAL_DRIVE_DATA"`},
 	{"residency_decision_seconds_count", ""},
 	{"residency_store_seconds_count", `region="ch"`},
 	{"residency_store_seconds_count", `region="us"`},
+	{"residency_store_seconds_count", `store="keys"`},
+	{"residency_store_seconds_count", `store="directory"`},
 	{"residency_region_up", `region="ch"`},
 	{"residency_region_up", `region="us"`},
 	{"residency_consents", `state="WITHDRAWN"`},
@@ -34,6 +37,10 @@ var movedByTour = []struct{ name, label string }{
 	{"residency_streams_cut_total", `reason="CONSENT_WITHDRAWN"`},
 	{"residency_audit_entries_total", `region="ch"`},
 	{"residency_audit_entries_total", `region="us"`},
+	{"residency_audit_checkpoint_entries", `region="us"`},
+	{"residency_audit_checkpoint_timestamp_seconds", `region="ch"`},
+	{"residency_audit_witnessed_timestamp_seconds", `region="ch"`},
+	{"residency_limit", `limit="in_flight"`},
 	{"residency_drive_bytes_total", `direction="read"`},
 	{"residency_drive_bytes_total", `direction="write"`},
 	{"residency_keys_cached", `region="ch"`},
@@ -49,7 +56,7 @@ var movedByTour = []struct{ name, label string }{
 // labels are all that a residency metric may have: each from a closed set, none
 // that names a tenant, a person, a caller or an object.
 var labels = []string{
-	"action", "change", "class", "code", "data_class", "direction", "from", "kind", "le", "operation", "outcome", "reason",
+	"action", "change", "clause", "data_class", "direction", "from", "kind", "le", "limit", "operation", "outcome", "reason",
 	"region", "result", "state", "store", "to", "use", "version", "what", "goversion", "revision",
 }
 
