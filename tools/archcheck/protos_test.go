@@ -110,6 +110,10 @@ func TestEveryMethodSaysWhichAccessItIs(t *testing.T) {
 			t.Errorf("%s states no action", m.FullName())
 		case a.GetDataClass() == annotationsv1.DataClass_DATA_CLASS_UNSPECIFIED:
 			t.Errorf("%s states no data class", m.FullName())
+		case m.Parent().FullName() == peerService: // the gateways' own: no caller can be given it
+			if a.GetPermission() != "gateway.forward" {
+				t.Errorf("%s needs the permission %q, want the gateways' own", m.FullName(), a.GetPermission())
+			}
 		case !slices.Contains(permissions, a.GetPermission()):
 			t.Errorf("%s needs the permission %q, which nobody can be given", m.FullName(), a.GetPermission())
 		}
@@ -120,12 +124,52 @@ func TestEveryMethodSaysWhichAccessItIs(t *testing.T) {
 	t.Logf("%d methods", n)
 }
 
-// unscoped are the services whose requests name no tenant.
-var unscoped = []protoreflect.FullName{"residency.v1.PolicyService", "residency.v1.GatewayService"}
+// Every client repeats calls by what the protos say: what has a request_id is idempotent under it, what has none and is read under a permission
+// that lets nothing be changed has no side effects, and a disclosure, of which each call is one, is never repeated.
+func TestEveryMethodSaysWhetherItMayBeRepeated(t *testing.T) {
+	seen := map[descriptorpb.MethodOptions_IdempotencyLevel]int{}
+	for m := range methods {
+		if m.Parent().Name() == "PeerService" { // between gateways, which repeat by other rules
+			continue
+		}
+		level := m.Options().(*descriptorpb.MethodOptions).GetIdempotencyLevel()
+		seen[level]++
+		if want := levelOf(m); level != want {
+			t.Errorf("%s: its idempotency_level is %v, want %v", m.FullName(), level, want)
+		}
+	}
+	if seen[descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN] != 1 {
+		t.Errorf("%d methods may never be repeated, want one, Disclose", seen[descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN])
+	}
+}
+
+func levelOf(m protoreflect.MethodDescriptor) descriptorpb.MethodOptions_IdempotencyLevel {
+	hasID := m.Input().Fields().ByName("request_id") != nil
+	if header := m.Input().Fields().ByName("header"); header != nil { // of a stream
+		hasID = header.Message().Fields().ByName("request_id") != nil
+	}
+	access := proto.GetExtension(m.Options(), annotationsv1.E_Access).(*annotationsv1.Access)
+	permission := access.GetPermission()
+	switch {
+	case hasID:
+		return descriptorpb.MethodOptions_IDEMPOTENT
+	case strings.HasSuffix(permission, ".read") || permission == "drives.inspect":
+		return descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+	}
+	return descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+}
+
+const peerService = "residency.v1.PeerService"
+
+// unscoped are the services whose requests name no tenant, and the methods that are about a whole region.
+var (
+	unscoped = []protoreflect.FullName{"residency.v1.PolicyService", "residency.v1.GatewayService", peerService}
+	regional = []protoreflect.Name{"ListTenants", "GetCheckpoint", "ExportLog"}
+)
 
 func TestEveryTenantScopedRequestNamesOneTenant(t *testing.T) {
 	for m := range methods {
-		if slices.Contains(unscoped, m.Parent().FullName()) || m.Name() == "ListTenants" {
+		if slices.Contains(unscoped, m.Parent().FullName()) || slices.Contains(regional, m.Name()) {
 			continue
 		}
 		if got := withRole(m.Input(), annotationsv1.Role_ROLE_TENANT); len(got) != 1 {
@@ -221,6 +265,21 @@ var impersonalHere = []protoreflect.FullName{
 	"residency.v1.ComparePoliciesResponse.to_version", "residency.v1.ComparePoliciesResponse.summary",
 	"residency.v1.PolicyChange.accesses", "residency.v1.PolicyChange.before", "residency.v1.PolicyChange.after",
 	"residency.v1.VoidedConsents.to",
+
+	// What audit entries hold, which name tenants and people by pseudonyms, and their log.
+	"residency.v1.GetReceiptResponse.receipt", "residency.v1.ExportLogResponse.path", "residency.v1.ExportLogResponse.data",
+	"residency.v1.GetCheckpointRequest.cluster", "residency.v1.GetCheckpointResponse.cluster", "residency.v1.ExportLogRequest.cluster",
+	"residency.v1.GetUsageResponse.cluster",
+	"residency.v1.ReadEntriesRequest.cluster", "residency.v1.AuditEntry.gateway", "residency.v1.AuditEntry.tenant_pseudonym",
+	"residency.v1.AuditEntry.subject_pseudonym", "residency.v1.AuditEntry.object_pseudonym", "residency.v1.AuditEntry.recipient_pseudonym",
+	"residency.v1.AuditEntry.further_consent_ids", "residency.v1.AuditEntry.via_jurisdictions",
+	"residency.v1.GetCheckpointResponse.checkpoint", "residency.v1.GetCheckpointResponse.verifier_key",
+
+	// What gateways ask one another: pseudonyms and decisions.
+	"residency.v1.LocateTenantRequest.pseudonym", "residency.v1.ReserveTenantRequest.pseudonym", "residency.v1.ExtendLeasesRequest.decision_ids",
+	"residency.v1.CosignCheckpointRequest.witness_region", "residency.v1.CosignCheckpointRequest.verifier_key",
+	"residency.v1.CosignCheckpointRequest.consistency_proof", "residency.v1.CosignCheckpointRequest.checkpoint",
+	"residency.v1.CosignCheckpointResponse.cosignature", "residency.v1.CosignCheckpointResponse.witness_keys",
 }
 
 // personalHere are personal although the name is in the list above.
@@ -284,8 +343,8 @@ func unbounded(f protoreflect.FieldDescriptor) string {
 	case protoreflect.StringKind:
 		return unboundedString(r.GetString())
 	case protoreflect.BytesKind:
-		if r.GetBytes() == nil || r.GetBytes().MaxLen == nil {
-			return "bytes without max_len"
+		if b := r.GetBytes(); b == nil || b.MaxLen == nil && b.Len == nil {
+			return "bytes without len or max_len"
 		}
 	case protoreflect.EnumKind:
 		if !r.GetEnum().GetDefinedOnly() && len(r.GetEnum().GetIn()) == 0 {

@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -39,13 +42,30 @@ func build(t *testing.T, packages ...string) string {
 	return dir
 }
 
+// tools gives the folder of what tools/setup installs. Without it the test is
+// skipped, unless the environment says where it must be.
+func tools(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("DOMICILE_TOOLS")
+	if dir != "" {
+		return dir
+	}
+	dir = filepath.Join("..", "..", ".tools", "bin")
+	_, bucket := os.Stat(filepath.Join(dir, "versitygw"))
+	_, proxy := exec.LookPath("haproxy")
+	if err := errors.Join(bucket, proxy); err != nil {
+		t.Skipf("`make test` installs what is missing: %v", err)
+	}
+	return dir
+}
+
 // A part of a second of every line, so that the program cannot rot. The numbers
 // that it finds mean nothing and are not looked at.
 func TestQuick(t *testing.T) {
-	bin := build(t, "./server/domiciled", "./tools/bench/peer")
+	bin := build(t, "./server/domiciled", "./tools/bench/peer", "./tools/bench/tree")
 	file := filepath.Join(t.TempDir(), "bench.json")
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-bin", bin, "-out", file, "-quick"}, nil, &out); err != nil {
+	if err := run(t.Context(), []string{"-bin", bin, "-tools", tools(t), "-out", file, "-quick"}, nil, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	t.Logf("\n%s", out.String())
@@ -57,7 +77,7 @@ func TestQuick(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	if want := 12 + 4 + 1 + 2; len(got.Lines) != want {
+	if want := 12 + 4 + 1 + 2 + 2*6 + 6 + 2*4 + 3*3 + 2*2; len(got.Lines) != want {
 		t.Errorf("%d lines, want %d", len(got.Lines), want)
 	}
 	for _, l := range got.Lines {
@@ -81,13 +101,14 @@ func TestPeerCarriesLoad(t *testing.T) {
 	}
 	defer peer.stop()
 	s := shape{Tenants: 1, Subjects: 3, Records: 2, Drives: 1, DriveBytes: 1 << 20}
+	b := &bench{seconds: 50 * time.Millisecond}
 	for _, work := range []string{"GetRecord", "PutRecord", "CheckTransfer", "GrantConsent", "ReadDrive", "WriteDrive"} {
-		got, err := peer.measure(t.Context(), command{Work: work, Callers: 3, Measure: 50 * time.Millisecond, Shape: s})
+		got, err := b.round(t.Context(), line{Work: work, Callers: 3}, contender{server: peer, shape: s})
 		if err != nil {
 			t.Fatalf("%s: %v", work, err)
 		}
-		if got.Calls == 0 || got.Resident == 0 {
-			t.Errorf("%s: %d calls, %d bytes resident", work, got.Calls, got.Resident)
+		if got.Resident == 0 || got.Took < b.seconds || got.Calls > 0 && (got.Median == 0 || got.Nine < got.Median) {
+			t.Errorf("%s: %+v", work, got)
 		}
 	}
 	got, err := peer.measure(t.Context(), command{Work: "make records", Callers: 4, Shape: s})
@@ -103,9 +124,32 @@ func TestPeerCarriesLoad(t *testing.T) {
 	}
 }
 
+// Round trips are counted whatever pieces the messages arrive in.
+func TestRoundTrips(t *testing.T) {
+	message := func(kind byte, body string) string {
+		return string(binary.BigEndian.AppendUint32([]byte{kind}, uint32(4+len(body)))) + body
+	}
+	sent := message(0, "user\x00S\x00Q")[1:] + message('Q', "begin") + message('P', "SSSS") + message('B', "") + message('E', "Q") + message('S', "") + message('X', "")
+	for size := 1; size <= len(sent); size++ {
+		var n atomic.Uint64
+		f := &frontend{trips: &n}
+		for left := []byte(sent); len(left) > 0; left = left[min(size, len(left)):] {
+			if _, err := f.Write(left[:min(size, len(left))]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n.Load() != 2 {
+			t.Errorf("in pieces of %d bytes: %d round trips, want 2", size, n.Load())
+		}
+	}
+	if _, err := (&frontend{trips: new(atomic.Uint64)}).Write([]byte{0, 0, 0, 3}); err == nil {
+		t.Error("a message shorter than its length: no error")
+	}
+}
+
 func TestArgumentsThatAreRefused(t *testing.T) {
 	for _, args := range [][]string{
-		{"-rounds", "0"}, {"-seconds", "0s"}, {"-large", "10"}, {"-lines", "calls,nothing"}, {"-unknown"}, {"load", "-unknown"},
+		{"-rounds", "0"}, {"-seconds", "0s"}, {"-large", "10"}, {"-lines", "calls,nothing"}, {"-unknown"}, {"-callers", "1,0"}, {"-callers", ""}, {"load", "-unknown"},
 	} {
 		if err := run(t.Context(), args, strings.NewReader(""), &bytes.Buffer{}); err == nil {
 			t.Errorf("%v: no error", args)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +46,10 @@ type report struct {
 	Calls uint64        // finished while measuring
 	Bytes uint64        // of drive data, likewise
 	Took  time.Duration // how long was measured
-	Error string        // the first error of any call; "" = none
+
+	Median, Nine time.Duration // that the middle call took, and nine of ten at the most
+
+	Error string // the first error of any call; "" = none
 }
 
 // phase is how far a command has come.
@@ -64,6 +68,8 @@ func runLoad(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	flags.StringVar(&to.Address, "address", "", "the server's address")
 	flags.StringVar(&to.Identities, "identities", "", "the folder of client identities; empty = no TLS")
 	flags.StringVar(&to.Authority, "authority", "", "the authority of the server's certificate")
+	flags.StringVar(&to.Database, "database", "", "a PostgreSQL database, in place of a server")
+	flags.StringVar(&to.Bucket, "bucket", "", "an S3 bucket, in place of a server")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -85,8 +91,34 @@ func runLoad(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 // tally counts what callers did. Its first error stops them all.
 type tally struct {
 	calls, bytes atomic.Uint64
+	latencies    latencies
 	enough       atomic.Bool // no caller begins another call
 	stop         context.CancelCauseFunc
+}
+
+// latencies are how long calls took.
+type latencies struct {
+	mu   sync.Mutex
+	took []time.Duration
+}
+
+func (l *latencies) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took = append(l.took, d)
+}
+
+// take gives what the middle call took, and nine of ten at the most, and forgets them all.
+func (l *latencies) take() (median, nine time.Duration) {
+	l.mu.Lock()
+	took := l.took
+	l.took = nil
+	l.mu.Unlock()
+	if len(took) == 0 {
+		return 0, 0
+	}
+	slices.Sort(took)
+	return took[len(took)/2], took[len(took)*9/10]
 }
 
 // drive carries out one command.
@@ -109,6 +141,7 @@ func drive(ctx context.Context, to *target, c command, answers *json.Encoder) er
 	if c.Measure > 0 {
 		wait(ctx, c.Warm)
 	}
+	t.latencies.take() // of calls before
 	calls, bytes, start := t.calls.Load(), t.bytes.Load(), time.Now()
 	if err := send(report{Phase: started}); err != nil {
 		return err
@@ -121,6 +154,7 @@ func drive(ctx context.Context, to *target, c command, answers *json.Encoder) er
 	r := report{
 		Phase: ended, Calls: t.calls.Load() - calls, Bytes: t.bytes.Load() - bytes, Took: time.Since(start), Error: t.failure(ctx),
 	}
+	r.Median, r.Nine = t.latencies.take()
 	if err := send(r); err != nil {
 		return err
 	}
@@ -139,16 +173,17 @@ func (t *tally) failure(ctx context.Context) string {
 
 // call is one caller: it repeats the work until told to stop.
 func call(ctx context.Context, to *target, c command, w work, caller int, t *tally) {
-	stubs, err := to.stubs(w.identity, c.Callers, caller)
+	stubs, err := to.stubs(ctx, w.identity, c.Callers, caller)
 	if err != nil {
 		t.stop(err)
 		return
 	}
 	one := &session{
 		stubs: stubs, shape: c.Shape, caller: caller, callers: c.Callers,
-		random: rand.New(rand.NewPCG(uint64(caller), 1)), carried: &t.bytes,
+		dice: rand.New(rand.NewPCG(uint64(caller), 1)), carried: &t.bytes,
 	}
 	for ctx.Err() == nil && !t.enough.Load() {
+		start := time.Now()
 		err := w.do(ctx, one)
 		if errors.Is(err, errDone) {
 			return
@@ -159,6 +194,7 @@ func call(ctx context.Context, to *target, c command, w work, caller int, t *tal
 			}
 			return
 		}
+		t.latencies.add(time.Since(start))
 		t.calls.Add(1)
 	}
 }

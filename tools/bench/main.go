@@ -1,8 +1,9 @@
-// Bench measures the gateway against a bare gRPC server. It knows how to make a
-// number mean something on a small machine: every value is a ratio to a peer
-// measured in the same run, in turns, and CPU time is the server's own.
+// Bench measures the gateway against programs that do the same without it: a bare
+// gRPC server, one over PostgreSQL, PostgreSQL's and S3's clients alone. It knows how to make a
+// number mean something on a small machine: every value is a ratio to another program
+// measured in the same run, in turns, and CPU time is the program's own.
 //
-//	bench -bin bin -out bench.json            everything, some ten minutes
+//	bench -bin bin -out bench.json            everything, some fifteen minutes
 //	bench -bin bin -lines calls -rounds 3     a part
 //	bench -bin bin -lines calls -earlier DIR  what a change to the gateway gained
 //	bench -bin bin -quick                     a few seconds; the numbers mean nothing
@@ -41,10 +42,11 @@ func main() {
 // bench is one run.
 type bench struct {
 	bin     string        // where the programs are
+	tools   string        // where the tools are that tools/setup installs
 	dir     string        // where the gateways keep their data during the run
 	parts   []string      // which parts to run
 	only    string        // the works to measure, separated by commas; "" = all
-	callers string        // how many callers at once the unary calls are measured with, likewise
+	callers numbers       // how many callers at once the unary calls are measured with
 	earlier string        // where an earlier domiciled is, measured in the peer's place; "" = none
 	rounds  int           // per line
 	seconds time.Duration // measured per round
@@ -52,6 +54,26 @@ type bench struct {
 	quick   bool
 	out     io.Writer
 	result  result
+}
+
+// numbers is a flag of numbers from 1 on, separated by commas.
+type numbers []int
+
+func (n *numbers) String() string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint([]int(*n)), " ", ","), "[]")
+}
+
+// Set is flag.Value.
+func (n *numbers) Set(text string) error {
+	*n = nil
+	for _, t := range strings.Split(text, ",") {
+		i, err := strconv.Atoi(t)
+		if err != nil || i < 1 {
+			return fmt.Errorf("%q: want numbers from 1 on, separated by commas", t)
+		}
+		*n = append(*n, i)
+	}
+	return nil
 }
 
 // part is some lines that are measured on the same servers.
@@ -67,7 +89,18 @@ func parts() []part {
 		{"drives", (*bench).drives},
 		{"streams", (*bench).streams},
 		{"scale", (*bench).scale},
+		{"postgres", (*bench).postgres},
+		{"s3", (*bench).s3},
+		{"hop", (*bench).hop},
+		{"tree", (*bench).tree},
 	}
+}
+
+func partNames() (names []string) {
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	return names
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
@@ -77,14 +110,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	b := &bench{out: stdout, result: newResult()}
 	var lines, file string
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.StringVar(&b.bin, "bin", "bin", "where domiciled and peer are")
+	flags.StringVar(&b.bin, "bin", "bin", "where domiciled, peer and tree are")
+	flags.StringVar(&b.tools, "tools", filepath.Join(".tools", "bin"), "where versitygw is")
 	flags.StringVar(&file, "out", "", "the file to write the result to")
-	flags.StringVar(&lines, "lines", "calls,drives,streams,scale", "which parts to run")
+	flags.StringVar(&lines, "lines", strings.Join(partNames(), ","), "which parts to run")
 	flags.StringVar(&b.only, "work", "", "measure these works only, for example GetRecord,PutRecord")
-	flags.StringVar(&b.callers, "callers", "1,16,64", "how many callers at once the unary calls are measured with")
+	b.callers = numbers{1, 16, 64}
+	flags.Var(&b.callers, "callers", "how many callers at once the unary calls are measured with")
 	flags.StringVar(&b.earlier, "earlier", "", "measure the unary calls against the domiciled of this folder, not against the peer")
 	flags.IntVar(&b.rounds, "rounds", 5, "rounds per line")
-	flags.DurationVar(&b.seconds, "seconds", 2*time.Second, "how long each round is measured")
+	flags.DurationVar(&b.seconds, "seconds", 1500*time.Millisecond, "how long each round is measured")
 	flags.IntVar(&b.large, "large", 1_000_000, "records of the large gateway, in whole thousands")
 	flags.BoolVar(&b.quick, "quick", false, "one short round of everything, to see that it works")
 	if err := flags.Parse(args); err != nil {
@@ -103,7 +138,7 @@ func (b *bench) runParts(ctx context.Context, file string) (err error) {
 	}
 	for _, name := range b.parts {
 		if !slices.ContainsFunc(parts(), func(p part) bool { return p.name == name }) {
-			return fmt.Errorf("unknown part %q: want calls, drives, streams or scale", name)
+			return fmt.Errorf("unknown part %q: want some of %s", name, strings.Join(partNames(), ", "))
 		}
 	}
 	// Beside the programs, not in a temporary folder: that may be in memory, where
@@ -128,7 +163,8 @@ func (b *bench) runParts(ctx context.Context, file string) (err error) {
 // contender is a server and the objects that its calls are about.
 type contender struct {
 	*server
-	shape shape
+	shape  shape
+	prefix string // of its works' names: "bare " where no gRPC is spoken
 }
 
 // gateway starts a gateway with an empty folder and makes the objects of a shape.
@@ -142,179 +178,91 @@ func (b *bench) gatewayOf(ctx context.Context, bin, name string, s shape) (conte
 	if err != nil {
 		return contender{}, err
 	}
-	for _, w := range []string{"make tenants", "make records", "make consents", "make drives"} {
-		if _, err := g.measure(ctx, command{Work: w, Callers: 64, Shape: s}); err != nil {
-			g.stop()
-			return contender{}, err
-		}
+	c := contender{server: g, shape: s}
+	if err := c.fill(ctx); err != nil {
+		g.stop()
+		return contender{}, err
 	}
-	return contender{g, s}, g.settle(ctx)
+	return c, nil
 }
 
-// compare measures a line's work on two servers in turns and prints what it found.
-func (b *bench) compare(ctx context.Context, l line, own, other contender, quantities ...quantity) error {
-	if b.only != "" && !slices.Contains(strings.Split(b.only, ","), l.Work) {
+// fill makes the objects of a gateway's shape.
+func (c contender) fill(ctx context.Context) error {
+	for _, w := range []string{"make tenants", "make records", "make consents", "make drives"} {
+		if _, err := c.measure(ctx, command{Work: w, Callers: 32, Shape: c.shape}); err != nil {
+			return err
+		}
+	}
+	return c.settle(ctx)
+}
+
+// rival is what a line's work is compared with.
+type rival struct {
+	contender
+	against string // what it is, as reports have it
+	goal    string // what the ratio should be; "" = not stated
+}
+
+// compare measures a line's work on the gateway and its rivals in turns: a line
+// for each rival.
+func (b *bench) compare(ctx context.Context, l line, own contender, rivals []rival, quantities ...quantity) error {
+	if !b.wanted(l) {
 		return nil
 	}
-	var owns, others []sample
+	contenders := []contender{own}
+	for _, r := range rivals {
+		contenders = append(contenders, r.contender)
+	}
+	samples, err := b.samples(ctx, l, contenders...)
+	if err != nil {
+		return err
+	}
+	for i, r := range rivals {
+		one := line{Work: l.Work, Callers: l.Callers, Against: r.against, Goal: r.goal}
+		for _, q := range quantities {
+			one.Metrics = append(one.Metrics, q.compared(samples[0], samples[i+1]))
+		}
+		b.add(one)
+	}
+	return nil
+}
+
+func (b *bench) wanted(l line) bool {
+	return b.only == "" || slices.Contains(strings.Split(b.only, ","), l.Work)
+}
+
+// samples measures a line's work on servers in turns: a list for each, a sample per round.
+func (b *bench) samples(ctx context.Context, l line, servers ...contender) ([][]sample, error) {
+	samples := make([][]sample, len(servers))
 	for range b.rounds {
-		o, err := b.round(ctx, l, own)
-		if err != nil {
-			return err
+		for i, c := range servers {
+			s, err := b.round(ctx, l, c)
+			if err != nil {
+				return nil, err
+			}
+			samples[i] = append(samples[i], s)
 		}
-		p, err := b.round(ctx, l, other)
-		if err != nil {
-			return err
-		}
-		owns, others = append(owns, o), append(others, p)
 	}
-	for _, q := range quantities {
-		l.Metrics = append(l.Metrics, q.compared(owns, others))
-	}
+	return samples, nil
+}
+
+// add prints a line and keeps it.
+func (b *bench) add(l line) {
 	l.print(b.out)
 	b.result.Lines = append(b.result.Lines, l)
-	return nil
 }
 
+// round measures once: longer, should nothing have come to its end in the time.
 func (b *bench) round(ctx context.Context, l line, c contender) (sample, error) {
-	s, err := c.measure(ctx, command{
-		Work: l.Work, Callers: l.Callers, Warm: b.seconds / 4, Measure: b.seconds, Shape: c.shape,
-	})
-	if err == nil && s.Calls == 0 && s.Bytes == 0 {
-		err = fmt.Errorf("%s: nothing was done in %s", l.Work, b.seconds)
-	}
-	return s, err
-}
-
-// calls measures the unary calls against the bare server without TLS.
-func (b *bench) calls(ctx context.Context) error {
-	s := shape{Tenants: 10, Subjects: 1000, Records: 2} // so many that consents spread thinly over them
-	if b.quick {
-		s = shape{Tenants: 2, Subjects: 5, Records: 10}
-	}
-	g, err := b.gateway(ctx, "calls", s)
-	if err != nil {
-		return err
-	}
-	defer g.stop()
-	other, against, err := b.other(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer other.stop()
-	for _, work := range []string{"GetRecord", "PutRecord", "CheckTransfer", "GrantConsent"} {
-		for _, text := range strings.Split(b.callers, ",") {
-			callers, err := strconv.Atoi(text)
-			if err != nil || callers < 1 {
-				return fmt.Errorf("%q callers: want numbers from 1 on, separated by commas", text)
-			}
-			l := line{Work: work, Callers: callers, Against: against, Goal: goal(work, callers)}
-			if err := b.compare(ctx, l, g, other, cpuPerCall, rate); err != nil {
-				return err
-			}
+	for measure := b.seconds; ; measure *= 4 {
+		s, err := c.measure(ctx, command{
+			Work: c.prefix + l.Work, Callers: l.Callers, Warm: b.seconds / 4, Measure: measure, Shape: c.shape,
+		})
+		if err != nil || s.Calls > 0 || s.Bytes > 0 {
+			return s, err
+		}
+		if measure >= time.Minute {
+			return s, fmt.Errorf("%s: nothing was done in %s", l.Work, measure)
 		}
 	}
-	return nil
-}
-
-// other starts what the unary calls are compared with.
-func (b *bench) other(ctx context.Context, s shape) (other contender, against string, err error) {
-	if b.earlier != "" {
-		other, err = b.gatewayOf(ctx, b.earlier, "earlier", s)
-		return other, "the gateway of " + b.earlier, err
-	}
-	peer, err := startPeer(ctx, b.bin)
-	return contender{peer, s}, "bare gRPC without TLS", err
-}
-
-// goal says what the CPU ratio of a call should be; "" = not stated.
-func goal(work string, callers int) string {
-	switch {
-	case work == "CheckTransfer" && callers == 64:
-		return "≤ 1.2 beside the durable entry"
-	case work != "GetRecord" && work != "PutRecord":
-		return ""
-	case callers == 16:
-		return "≤ 1.8"
-	case callers == 64:
-		return "≤ 1.5"
-	}
-	return ""
-}
-
-// drives measures the drive streams against the bare server over mutual TLS.
-func (b *bench) drives(ctx context.Context) error {
-	s := shape{Tenants: 1, Subjects: 1, Records: 1, Drives: 4, DriveBytes: 64 << 20}
-	if b.quick {
-		s.DriveBytes = 2 << 20
-	}
-	g, peer, err := b.secured(ctx, "drives", s)
-	if err != nil {
-		return err
-	}
-	defer g.stop()
-	defer peer.stop()
-	for _, work := range []string{"ReadDrive", "WriteDrive"} {
-		for _, callers := range []int{1, 4} {
-			l := line{Work: work, Callers: callers, Against: "bare gRPC over mutual TLS", Goal: "≤ 1.8"}
-			if err := b.compare(ctx, l, g, peer, cpuPerByte, throughput); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// streams measures the memory that a hundred drives take while they are read.
-func (b *bench) streams(ctx context.Context) error {
-	s := shape{Tenants: 1, Subjects: 1, Records: 1, Drives: 100, DriveBytes: 8 << 20}
-	if b.quick {
-		s.Drives, s.DriveBytes = 10, 1<<20
-	}
-	g, peer, err := b.secured(ctx, "streams", s)
-	if err != nil {
-		return err
-	}
-	defer g.stop()
-	defer peer.stop()
-	l := line{Work: "ReadDrive", Callers: s.Drives, Against: "bare gRPC over mutual TLS"}
-	return b.compare(ctx, l, g, peer, memory, cpuPerByte)
-}
-
-// secured starts a gateway and a peer that speaks mutual TLS with its identities.
-func (b *bench) secured(ctx context.Context, name string, s shape) (g, peer contender, err error) {
-	if g, err = b.gateway(ctx, name, s); err != nil {
-		return g, peer, err
-	}
-	p, err := startSecurePeer(ctx, b.bin, filepath.Join(b.dir, name))
-	if err != nil {
-		g.stop()
-	}
-	return g, contender{p, s}, err
-}
-
-// scale measures calls, and the memory taken, with many records against few.
-func (b *bench) scale(ctx context.Context) error {
-	few := shape{Tenants: 10, Subjects: 10, Records: 10}
-	many := shape{Tenants: 100, Subjects: b.large / 1000, Records: 10}
-	small, err := b.gateway(ctx, "small", few)
-	if err != nil {
-		return err
-	}
-	defer small.stop()
-	began := time.Now()
-	large, err := b.gateway(ctx, "large", many)
-	if err != nil {
-		return err
-	}
-	defer large.stop()
-	fmt.Fprintf(b.out, "wrote %d records in %s\n", many.count(), time.Since(began).Round(time.Second))
-	for _, work := range []string{"GetRecord", "PutRecord"} {
-		against := fmt.Sprintf("%d records, with %d", few.count(), many.count())
-		l := line{Work: work, Callers: 16, Against: against, Goal: "≤ 1.3"}
-		if err := b.compare(ctx, l, large, small, cpuPerCall, rate, memory); err != nil {
-			return err
-		}
-	}
-	return nil
 }

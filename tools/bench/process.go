@@ -48,8 +48,14 @@ func start(ctx context.Context, program string, args ...string) (*process, error
 func (p *process) stop() {
 	p.stdin.Close()
 	p.cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it may have ended already
-	io.Copy(io.Discard, p.out)         //nolint:errcheck // until it ends
-	p.cmd.Wait()                       //nolint:errcheck // see above
+	drain(p.out)
+	p.cmd.Wait() //nolint:errcheck // see above
+}
+
+// kill is stop for a program that has nothing to put in order.
+func (p *process) kill() {
+	p.cmd.Process.Kill() //nolint:errcheck // it may have ended already
+	p.stop()
 }
 
 // tick is the unit of CPU time in /proc/PID/stat: USER_HZ, 100 a second on every
@@ -119,49 +125,61 @@ func (p *process) settle(ctx context.Context) error {
 	return nil
 }
 
-// server is a server under load, with the load generator that loads it.
-type server struct {
-	*process
-	load *process
-	in   *json.Encoder
-	out  *json.Decoder
-}
-
-func (s *server) stop() {
-	s.load.stop()
-	s.process.stop()
-}
-
 // loaded gives a running server its load generator.
 func loaded(ctx context.Context, p *process, to *target) (*server, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	load, err := start(ctx, self, "load", "-address", to.Address, "-identities", to.Identities, "-authority", to.Authority)
-	if err != nil {
-		return nil, err
-	}
-	return &server{process: p, load: load, in: json.NewEncoder(load.stdin), out: json.NewDecoder(load.out)}, nil
-}
-
-// startGateway starts the gateway on the embedded default, in a folder.
-func startGateway(ctx context.Context, bin, data string) (*server, error) {
-	p, err := start(ctx, filepath.Join(bin, "domiciled"), "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-level", "error")
-	if err != nil {
-		return nil, err
-	}
-	go io.Copy(io.Discard, p.out) //nolint:errcheck // its banner
-	address, err := served(ctx, filepath.Join(data, "addresses.json"))
+	s, err := startAlone(ctx, "-address", to.Address, "-identities", to.Identities, "-authority", to.Authority)
 	if err != nil {
 		p.stop()
 		return nil, err
 	}
-	return loaded(ctx, p, identities(data, address))
+	s.process = p
+	return s, nil
 }
 
-func identities(data, address string) *target {
-	dir := filepath.Join(data, "identity")
+// startAlone starts a load generator that is its own server.
+func startAlone(ctx context.Context, args ...string) (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	load, err := start(ctx, self, append([]string{"load"}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return &server{process: load, load: load, in: json.NewEncoder(load.stdin), out: json.NewDecoder(load.out)}, nil
+}
+
+// startGateway starts the gateway on the embedded default, in a folder.
+func startGateway(ctx context.Context, bin, data string) (*server, error) {
+	p, address, err := serveEmbedded(ctx, bin, data)
+	if err != nil {
+		return nil, err
+	}
+	return loaded(ctx, p, identities(filepath.Join(data, "identity"), address))
+}
+
+// serveEmbedded is startGateway without a load generator.
+func serveEmbedded(ctx context.Context, bin, data string) (*process, string, error) {
+	p, err := start(ctx, filepath.Join(bin, "domiciled"), "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-level", "error")
+	if err != nil {
+		return nil, "", err
+	}
+	go drain(p.out) // its banner
+	address, err := served(ctx, filepath.Join(data, "addresses.json"))
+	if err != nil {
+		p.stop()
+		return nil, "", err
+	}
+	return p, address, nil
+}
+
+// drain reads what a program prints, so that it is never held up by it.
+func drain(r io.Reader) {
+	io.Copy(io.Discard, r) //nolint:errcheck // until it ends
+}
+
+// identities is a server that trusts, and is trusted by, a folder of identities.
+func identities(dir, address string) *target {
 	return &target{Address: address, Identities: dir, Authority: filepath.Join(dir, "ca.crt")}
 }
 
@@ -193,13 +211,13 @@ func startPeer(ctx context.Context, bin string) (*server, error) {
 
 // startSecurePeer starts the bare gRPC server with mutual TLS, trusting the
 // identities of a gateway's folder.
-func startSecurePeer(ctx context.Context, bin, data string) (*server, error) {
+func startSecurePeer(ctx context.Context, bin, data string, args ...string) (*server, error) {
 	own := filepath.Join(data, "peer-ca.crt")
-	p, address, err := peerAddress(ctx, bin, "-client-ca", filepath.Join(data, "identity", "ca.crt"), "-own-ca", own)
+	p, address, err := peerAddress(ctx, bin, append(args, "-client-ca", filepath.Join(data, "identity", "ca.crt"), "-own-ca", own)...)
 	if err != nil {
 		return nil, err
 	}
-	to := identities(data, address)
+	to := identities(filepath.Join(data, "identity"), address)
 	to.Authority = own
 	return loaded(ctx, p, to)
 }
@@ -215,66 +233,4 @@ func peerAddress(ctx context.Context, bin string, args ...string) (*process, str
 		return nil, "", fmt.Errorf("the peer did not serve: %w", err)
 	}
 	return p, strings.TrimSpace(address), nil
-}
-
-// sample is what one round of a work cost a server.
-type sample struct {
-	report
-	CPU      time.Duration // of the server
-	Resident int64         // bytes, the most that was seen while it was measured
-}
-
-// measure runs a command on a server.
-func (s *server) measure(ctx context.Context, c command) (sample, error) {
-	if err := s.in.Encode(c); err != nil {
-		return sample{}, err
-	}
-	if _, err := s.answer(started); err != nil {
-		return sample{}, err
-	}
-	before, err := s.cpu()
-	if err != nil {
-		return sample{}, err
-	}
-	watching, stop := context.WithCancel(ctx)
-	most := make(chan int64)
-	go func() { most <- s.watch(watching) }()
-	r, err := s.answer(ended)
-	stop()
-	resident := <-most
-	if err != nil {
-		return sample{}, err
-	}
-	after, err := s.cpu()
-	if err != nil {
-		return sample{}, err
-	}
-	_, err = s.answer(idle)
-	return sample{report: r, CPU: after - before, Resident: resident}, err
-}
-
-// watch gives the most memory that the server occupied until the context ended.
-func (s *server) watch(ctx context.Context) int64 {
-	var most int64
-	for ctx.Err() == nil {
-		if now, err := s.resident(); err == nil {
-			most = max(most, now)
-		}
-		wait(ctx, 50*time.Millisecond)
-	}
-	return most
-}
-
-func (s *server) answer(want phase) (report, error) {
-	var r report
-	if err := s.out.Decode(&r); err != nil {
-		return r, fmt.Errorf("the load generator ended: %w", err)
-	}
-	if r.Error != "" {
-		return r, errors.New(r.Error)
-	}
-	if r.Phase != want {
-		return r, fmt.Errorf("the load generator said %q, want %q", r.Phase, want)
-	}
-	return r, nil
 }

@@ -64,6 +64,9 @@ var (
 	rate       = quantity{"rate", "calls/s", func(s sample) float64 { return float64(s.Calls) / s.Took.Seconds() }}
 	cpuPerByte = quantity{"CPU", "ns/byte", func(s sample) float64 { return s.CPU.Seconds() * 1e9 / float64(s.Bytes) }}
 	throughput = quantity{"rate", "MB/s", func(s sample) float64 { return float64(s.Bytes) / 1e6 / s.Took.Seconds() }}
+	roundTrips = quantity{"trips", "per call", func(s sample) float64 { return float64(s.Trips) / float64(s.Calls) }}
+	median     = quantity{"median", "µs", func(s sample) float64 { return s.Median.Seconds() * 1e6 }}
+	nine       = quantity{"9 of 10", "µs", func(s sample) float64 { return s.Nine.Seconds() * 1e6 }}
 	memory     = quantity{"memory", "MiB", func(s sample) float64 { return float64(s.Resident) / (1 << 20) }}
 )
 
@@ -73,6 +76,21 @@ func (q quantity) compared(own, other []sample) metric {
 	var ratios []float64
 	for i := range own {
 		a, b := q.of(own[i]), q.of(other[i])
+		m.Own, m.Other = append(m.Own, a), append(m.Other, b)
+		if b > 0 {
+			ratios = append(ratios, a/b)
+		}
+	}
+	m.Ratio = spreadOf(ratios)
+	return m
+}
+
+// added makes a metric of what two ways each add to a third, round by round.
+func (q quantity) added(direct, own, other []sample) metric {
+	m := metric{Name: q.name, Unit: q.unit}
+	var ratios []float64
+	for i := range direct {
+		a, b := q.of(own[i])-q.of(direct[i]), q.of(other[i])-q.of(direct[i])
 		m.Own, m.Other = append(m.Own, a), append(m.Other, b)
 		if b > 0 {
 			ratios = append(ratios, a/b)

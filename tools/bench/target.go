@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,19 +14,25 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+	"github.com/domicile-project/domicile/tools/bench/bare"
 )
 
 // callersPerConnection is how many callers share a connection.
 const callersPerConnection = 16
 
-// target is a server under load and the connections to it.
+// target is a server under load and the connections to it; or a database or a
+// bucket, which this process uses itself.
 type target struct {
 	Address    string
 	Identities string // folder of NAME.crt and NAME.key; "" = no TLS
 	Authority  string // file of the server's authority
+	Database   string // connection string
+	Bucket     string // location
 
 	mu          sync.Mutex
 	connections map[string]*grpc.ClientConn
+	table       *bare.Table
+	bucket      *bare.Bucket
 }
 
 // stubs are the services of a target over one connection.
@@ -35,10 +42,17 @@ type stubs struct {
 	consents  residencyv1.ConsentServiceClient
 	transfers residencyv1.TransferServiceClient
 	drives    residencyv1.DriveServiceClient
+	gateways  residencyv1.GatewayServiceClient
+
+	table  *bare.Table
+	bucket *bare.Bucket
 }
 
 // stubs gives a caller the services, sharing connections between callers.
-func (to *target) stubs(identity string, callers, caller int) (stubs, error) {
+func (to *target) stubs(ctx context.Context, identity string, callers, caller int) (stubs, error) {
+	if to.Address == "" {
+		return to.bare(ctx)
+	}
 	n := (callers + callersPerConnection - 1) / callersPerConnection
 	c, err := to.connection(identity, caller%n)
 	if err != nil {
@@ -50,7 +64,21 @@ func (to *target) stubs(identity string, callers, caller int) (stubs, error) {
 		consents:  residencyv1.NewConsentServiceClient(c),
 		transfers: residencyv1.NewTransferServiceClient(c),
 		drives:    residencyv1.NewDriveServiceClient(c),
+		gateways:  residencyv1.NewGatewayServiceClient(c),
 	}, nil
+}
+
+// bare gives a caller the database or the bucket.
+func (to *target) bare(ctx context.Context) (_ stubs, err error) {
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	if to.Database != "" && to.table == nil {
+		to.table, err = bare.OpenTable(ctx, to.Database)
+	}
+	if to.Bucket != "" && to.bucket == nil {
+		to.bucket, err = bare.OpenBucket(to.Bucket)
+	}
+	return stubs{table: to.table, bucket: to.bucket}, err
 }
 
 func (to *target) connection(identity string, n int) (*grpc.ClientConn, error) {
@@ -100,5 +128,8 @@ func (to *target) credentials(identity string) (credentials.TransportCredentials
 func (to *target) close() {
 	for _, c := range to.connections {
 		c.Close()
+	}
+	if to.table != nil {
+		to.table.Close()
 	}
 }

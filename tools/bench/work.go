@@ -16,9 +16,9 @@ type session struct {
 	stubs
 	shape           shape
 	caller, callers int
-	random          *rand.Rand
+	dice            *rand.Rand
 	next            int            // how many the caller has done of a work that ends
-	data            []byte         // what it writes: one message of random bytes, made when first needed
+	data            []byte         // what it writes: random bytes, made when first needed
 	carried         *atomic.Uint64 // bytes of drive data, all callers together
 }
 
@@ -40,11 +40,24 @@ var works = map[string]work{
 	"ReadDrive":     {"app-ch", readDrive},
 	"WriteDrive":    {"app-ch", writeDrive},
 
+	"GetRecord from abroad": {"app-us", getRecord},
+
 	// What makes the objects that the others work on.
 	"make tenants":  {"admin-ch", makeTenants},
 	"make records":  {"app-ch", makeRecords},
 	"make consents": {"app-ch", makeConsents},
 	"make drives":   {"app-ch", makeDrives},
+
+	"read records":  {"app-ch", readRecords},
+	"fill drives":   {"app-ch", fillDrives}, // those of a server that has them already
+	"await regions": {"sre", awaitRegions},
+
+	// The same without a gateway, on a database or a bucket.
+	"bare GetRecord":   {"", bareGetRecord},
+	"bare PutRecord":   {"", barePutRecord},
+	"bare ReadDrive":   {"", bareReadDrive},
+	"bare WriteDrive":  {"", bareWriteDrive},
+	"bare make drives": {"", bareMakeDrives},
 }
 
 const (
@@ -59,7 +72,7 @@ func driveID(i int) string   { return fmt.Sprintf("d-%03d", i) }
 
 // object picks one of the records at random, all alike.
 func (s *session) object() (tenant, subject, record string) {
-	return tenantID(s.random.IntN(s.shape.Tenants)), subjectID(s.random.IntN(s.shape.Subjects)), recordID(s.random.IntN(s.shape.Records))
+	return tenantID(s.dice.IntN(s.shape.Tenants)), subjectID(s.dice.IntN(s.shape.Subjects)), recordID(s.dice.IntN(s.shape.Records))
 }
 
 // turn gives the caller's next share of n pieces, or errDone.
@@ -74,6 +87,10 @@ func (s *session) turn(n int) (int, error) {
 
 func getRecord(ctx context.Context, s *session) error {
 	tenant, subject, record := s.object()
+	return s.get(ctx, tenant, subject, record)
+}
+
+func (s *session) get(ctx context.Context, tenant, subject, record string) error {
 	_, err := s.records.GetRecord(ctx, &residencyv1.GetRecordRequest{
 		TenantId: tenant, SubjectId: subject, RecordId: record, Purpose: residencyv1.Purpose_PURPOSE_PAYMENTS,
 	})
@@ -86,7 +103,12 @@ func putRecord(ctx context.Context, s *session) error {
 }
 
 func (s *session) put(ctx context.Context, tenant, subject, record string) error {
-	_, err := s.records.PutRecord(ctx, &residencyv1.PutRecordRequest{TenantId: tenant, Record: &residencyv1.PersonalRecord{
+	_, err := s.records.PutRecord(ctx, &residencyv1.PutRecordRequest{TenantId: tenant, Record: personalRecord(subject, record)})
+	return err
+}
+
+func personalRecord(subject, record string) *residencyv1.PersonalRecord {
+	return &residencyv1.PersonalRecord{
 		RecordId:  record,
 		SubjectId: subject,
 		Personal: &residencyv1.Personal{
@@ -98,8 +120,7 @@ func (s *session) put(ctx context.Context, tenant, subject, record string) error
 		},
 		Source:   residencyv1.Source_SOURCE_PROVIDED,
 		Purposes: []residencyv1.Purpose{residencyv1.Purpose_PURPOSE_SERVICE_PROVISION, residencyv1.Purpose_PURPOSE_PAYMENTS},
-	}})
-	return err
+	}
 }
 
 func checkTransfer(ctx context.Context, s *session) error {
@@ -186,7 +207,7 @@ func (s *session) write(ctx context.Context, drive string, size int64) error {
 	}
 	err = stream.Send(&residencyv1.WriteDriveRequest{Content: &residencyv1.WriteDriveRequest_Header{Header: header}})
 	for left := size; left > 0 && err == nil; left -= messageBytes {
-		part := s.message()[:min(left, messageBytes)]
+		part := s.random(messageBytes)[:min(left, messageBytes)]
 		err = stream.Send(&residencyv1.WriteDriveRequest{Content: &residencyv1.WriteDriveRequest_Data{Data: part}})
 		if err == nil {
 			s.carried.Add(uint64(len(part)))
@@ -199,63 +220,13 @@ func (s *session) write(ctx context.Context, drive string, size int64) error {
 	return err
 }
 
-// message gives bytes that no layer below can make shorter.
-func (s *session) message() []byte {
-	if s.data == nil {
-		s.data = make([]byte, messageBytes)
+// random gives bytes that no layer below can make shorter.
+func (s *session) random(n int) []byte {
+	if len(s.data) != n {
+		s.data = make([]byte, n)
 		for i := range s.data {
-			s.data[i] = byte(s.random.Uint32())
+			s.data[i] = byte(s.dice.Uint32())
 		}
 	}
 	return s.data
-}
-
-func makeTenants(ctx context.Context, s *session) error {
-	i, err := s.turn(s.shape.Tenants)
-	if err != nil {
-		return err
-	}
-	_, err = s.tenants.RegisterTenant(ctx, &residencyv1.RegisterTenantRequest{TenantId: tenantID(i), Residence: "CH"})
-	return err
-}
-
-// makeRecords gives each caller whole subjects, so that callers meet on tenants
-// but not on subjects.
-func makeRecords(ctx context.Context, s *session) error {
-	subjects := s.shape.Tenants * s.shape.Subjects
-	i := s.next/s.shape.Records*s.callers + s.caller
-	if i >= subjects {
-		return errDone
-	}
-	record := s.next % s.shape.Records
-	s.next++
-	return s.put(ctx, tenantID(i%s.shape.Tenants), subjectID(i/s.shape.Tenants), recordID(record))
-}
-
-// makeConsents lets each tenant's records cross for payments, so that
-// CheckTransfer has a consent to find.
-func makeConsents(ctx context.Context, s *session) error {
-	i, err := s.turn(s.shape.Tenants)
-	if err != nil {
-		return err
-	}
-	_, err = s.consents.GrantConsent(ctx, &residencyv1.GrantConsentRequest{
-		TenantId: tenantID(i),
-		Consent:  crossing(&residencyv1.Consent_WholeTenant{WholeTenant: true}, residencyv1.Purpose_PURPOSE_PAYMENTS),
-	})
-	return err
-}
-
-func makeDrives(ctx context.Context, s *session) error {
-	i, err := s.turn(s.shape.Drives)
-	if err != nil {
-		return err
-	}
-	_, err = s.drives.CreateDrive(ctx, &residencyv1.CreateDriveRequest{
-		TenantId: tenantID(0), DriveId: driveID(i), Name: driveID(i), SizeBytes: s.shape.DriveBytes,
-	})
-	if err != nil {
-		return err
-	}
-	return s.write(ctx, driveID(i), s.shape.DriveBytes)
 }

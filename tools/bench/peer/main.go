@@ -1,9 +1,11 @@
 // Peer is what the gateway is measured against: a bare grpc-go server with the
-// same services and messages that decides nothing, seals nothing and stores
-// nothing. It knows only how to answer with messages of the gateway's sizes.
+// same services and messages that decides nothing, seals nothing and, unless it is given
+// a database or a bucket, stores nothing. It knows only how to answer with messages of the gateway's sizes.
 //
 //	peer                                   plain text
 //	peer -client-ca FILE -own-ca FILE      mutual TLS 1.3; writes its authority to -own-ca
+//	peer -database LOCATION                keeps records in a PostgreSQL database
+//	peer -bucket LOCATION                  keeps drives in an S3 bucket
 //
 // It prints the address that it serves on and ends when its standard input does.
 package main
@@ -22,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	residencyv1 "github.com/domicile-project/domicile/proto/gen/residency/v1"
+	"github.com/domicile-project/domicile/tools/bench/bare"
 )
 
 func main() {
@@ -35,6 +38,8 @@ func run(args []string, stdin io.Reader, stdout io.Writer) error {
 	flags := flag.NewFlagSet("peer", flag.ContinueOnError)
 	clientCA := flags.String("client-ca", "", "require client certificates of this authority; empty = no TLS")
 	ownCA := flags.String("own-ca", "", "where to write the authority of the peer's own certificate")
+	database := flags.String("database", "", "the connection string of the database that keeps records; empty = none are kept")
+	objects := flags.String("bucket", "", "the location of the bucket that keeps drives; empty = none are kept")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -51,16 +56,43 @@ func run(args []string, stdin io.Reader, stdout io.Writer) error {
 		return err
 	}
 	server := grpc.NewServer(options...)
-	residencyv1.RegisterRecordServiceServer(server, records{})
-	residencyv1.RegisterConsentServiceServer(server, consents{})
-	residencyv1.RegisterTransferServiceServer(server, transfers{})
-	residencyv1.RegisterDriveServiceServer(server, drives{zeros: make([]byte, messageBytes)})
+	closer, err := register(server, *database, *objects)
+	if err != nil {
+		return err
+	}
+	defer closer()
 	fmt.Fprintln(stdout, listener.Addr())
 	go func() {
 		io.Copy(io.Discard, stdin) //nolint:errcheck // the end of it is what counts, however it comes
 		server.Stop()
 	}()
 	return server.Serve(listener)
+}
+
+// register adds the services; what it returns closes what they keep open.
+func register(server *grpc.Server, database, objects string) (closer func(), err error) {
+	closer = func() {}
+	var r residencyv1.RecordServiceServer = records{}
+	if database != "" {
+		rows, err := bare.OpenTable(context.Background(), database)
+		if err != nil {
+			return nil, err
+		}
+		closer, r = rows.Close, table{rows: rows}
+	}
+	var d residencyv1.DriveServiceServer = drives{zeros: make([]byte, messageBytes)}
+	if objects != "" {
+		b, err := bare.OpenBucket(objects)
+		if err != nil {
+			return nil, err
+		}
+		d = &bucket{objects: b, drives: map[string]string{}}
+	}
+	residencyv1.RegisterRecordServiceServer(server, r)
+	residencyv1.RegisterConsentServiceServer(server, consents{})
+	residencyv1.RegisterTransferServiceServer(server, transfers{})
+	residencyv1.RegisterDriveServiceServer(server, d)
+	return closer, nil
 }
 
 // messageBytes is how much drive data one message carries.
