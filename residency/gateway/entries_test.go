@@ -57,7 +57,7 @@ func places(list []audit.Entry) (out []uint64) {
 }
 
 // catchUp lets virtual time pass until identifiers are of it: they never go back within a process, in which other
-// tests may have been later.
+// tests may have been years later. It comes before any background work, whose every second of that would be run.
 func catchUp(t testing.TB) {
 	t.Helper()
 	id, err := uuid.NewV7()
@@ -385,8 +385,8 @@ func TestEntriesThatWereDropped(t *testing.T) {
 func TestEntriesThatArePassedOnHaveALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, signed)
-		w.background()
 		tenant := w.busy(20)[0]
+		w.background()
 		for _, req := range []ReadEntries{{Tenant: tenant}, {Region: "ch"}} {
 			c := by(entriesCall(), ch)
 			lease := func() StreamLease { return w.g.Leases(c.Peer, []string{c.Decision.ID})[0] }

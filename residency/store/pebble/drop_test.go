@@ -169,7 +169,7 @@ func powerLossOfDrops(t *testing.T, seed uint64, clones int) {
 	})
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			upTo := appended.Load() - min(appended.Load(), 20)
+			upTo := max(appended.Load(), 20) - 20
 			dropping.Store(upTo)
 			if err := c.Drop(context.Background(), upTo, 0); err != nil {
 				t.Error(err)
