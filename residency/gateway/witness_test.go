@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -551,16 +552,30 @@ func TestWhichLogsAreCosigned(t *testing.T) {
 	})
 }
 
-// answering is a witness outside that answers what a test says.
+// answering is a witness outside that answers what a test says, and nothing before. Safe for concurrent use.
 type answering struct {
+	mu  sync.Mutex
 	say func(Cosigning) (Cosigned, error)
 }
 
-func (answering) Name() string { return "outside" }
+func (*answering) Name() string { return "outside" }
 
-func (answering) Keys() []string { return nil }
+func (*answering) Keys() []string { return nil }
 
-func (a answering) Cosign(_ context.Context, req Cosigning) (Cosigned, error) { return a.say(req) }
+func (a *answering) Cosign(_ context.Context, req Cosigning) (Cosigned, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.say == nil {
+		return Cosigned{}, nil
+	}
+	return a.say(req)
+}
+
+func (a *answering) answers(say func(Cosigning) (Cosigned, error)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.say = say
+}
 
 // Nothing that a witness answers gets into a checkpoint, or keeps it from being published, but its own signature.
 func TestWitnessesThatAreNone(t *testing.T) {
@@ -602,7 +617,7 @@ func TestWitnessesThatAreNone(t *testing.T) {
 		w.background()
 		w.tenant("alpen", ch)
 		for name, f := range say {
-			outside.say = f
+			outside.answers(f)
 			_, _, err := w.put(ch, "alpen", aRecord("anna", newRequestID()), nil)
 			w.ok(err)
 			time.Sleep(2 * logEvery)
@@ -612,7 +627,9 @@ func TestWitnessesThatAreNone(t *testing.T) {
 				t.Errorf("%s: %d pending, %q", name, c.Pending, c.Text)
 			}
 		}
-		outside.say = func(req Cosigning) (Cosigned, error) { return Cosigned{Lines: line(req), Keys: other.Verifiers()}, nil }
+		outside.answers(func(req Cosigning) (Cosigned, error) {
+			return Cosigned{Lines: line(req), Keys: other.Verifiers()}, nil
+		})
 		_, _, err = w.put(ch, "alpen", aRecord("anna", newRequestID()), nil)
 		w.ok(err)
 		time.Sleep(2 * logEvery)
